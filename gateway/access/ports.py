@@ -1,0 +1,80 @@
+"""What decisions and the token API need of a store, in their own words."""
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from gateway.access.principal import Record
+from gateway.tokens.owner import Owner, OwnerRef
+from gateway.tokens.token import Token
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - it says what is the case
+    """The store did not answer, or what it holds cannot be read.
+
+    `outcome_unknown`: a change was sent, and may or may not have happened; it must not be repeated blindly.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
+class Conflict(Exception):  # noqa: N818 - it says what is the case
+    """The document is not what it was when it was read (or, at a creation, is already there). Nothing was written."""
+
+
+class Action(StrEnum):
+    """What was done, in the audit."""
+
+    INIT = "init"
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    ROLL = "roll"
+    REVOKE_SELF = "revoke-self"
+    RESIGN = "resign"
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who did it: ids, the client's address, the request. Never a secret."""
+
+    token_id: str
+    owner: str
+    address: str
+    request_id: str
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of an owner's tokens, in order of issue, and how many there are in all."""
+
+    tokens: tuple[Token, ...]
+    total: int
+
+
+class TokenStore(Protocol):
+    """Documents of tokens and owners. Every method raises StoreUnavailable; no error of a library gets past here."""
+
+    async def get(self, token_id: str) -> Record | None:
+        """The token and its owner, or None when there is no such token."""
+
+    async def page(  # noqa: PLR0913 - a page has so many sides
+        self, owner: OwnerRef, *, start: int, count: int, descending: bool, include_expired: bool, now: float
+    ) -> Page:
+        """Tokens `start` to `start + count` of `owner`, oldest first, or newest first if `descending`."""
+
+    async def create(self, token: Token, by: Actor, now: float) -> bytes:
+        """Store a new token; returns the document's bytes. Raises Conflict if the id is taken."""
+
+    async def replace(self, old: Record, new: Token, action: Action, by: Actor, now: float) -> bytes:
+        """Put `new` in the place of exactly `old`, else Conflict; returns the document's bytes."""
+
+    async def delete(self, old: Record, action: Action, by: Actor, now: float) -> None:
+        """Delete exactly `old`, else Conflict."""
+
+    async def initialise(self, owner: Owner, token: Token, now: float) -> None:
+        """Store the first owner and its token. Raises Conflict when there is an owner."""
+
+    async def ping(self) -> None:
+        """Return when the store answers and is ours to use."""

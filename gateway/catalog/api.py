@@ -1,0 +1,276 @@
+"""One fronted API: its file in `policies/apis/`, read strictly, and its routes, compiled (DESIGN 4)."""
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from gateway.catalog.document import CatalogError, read_document
+from gateway.catalog.target import fault_in_segment
+from gateway.tokens.grammar import Grammar, canonical_zone_name
+from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
+from gateway.tokens.resource import Account, Scope, Touched, User, Zone
+
+ApiName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
+FieldName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
+ANY_TOKEN: Final = "any-token"
+METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+# The file's form.
+
+
+class _Resolver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    path: str
+    account: str
+    name: str = ""
+    ttl: Annotated[int, msgspec.Meta(ge=0)] = 300
+
+
+class _Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    items: str
+    zone: str = ""
+    account: str = ""
+    pages: str = ""
+
+
+class _RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    methods: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    path: str
+    permission: tuple[str, ...] | str
+    resource: str = ""
+    filter: _Filter | None = None
+    operation: str = ""
+
+
+class _ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: ApiName
+    prefix: str
+    credential_headers: Annotated[tuple[FieldName, ...], msgspec.Meta(min_length=1)] = ("Authorization",)
+    zone_key: Literal["id", "dns-name"] = "id"
+    variables: dict[str, Grammar] = {}
+    forbid_query: tuple[str, ...] = ()
+    resolver: dict[Literal["zone"], _Resolver] = {}
+    route: tuple[_RouteEntry, ...] = ()
+
+
+# The compiled form.
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """A template's `{name}`: one whole segment of its grammar."""
+
+    name: str
+    grammar: Grammar
+
+
+class Where(Enum):
+    """What kind of thing a route works on, when no segment of its path names it."""
+
+    SELF = "user:self"
+    LISTED = "a list, cut down to what the token may see"
+    IN_BODY = "named in the body"
+    NOWHERE = "no resource"
+
+
+class Named(msgspec.Struct, frozen=True):
+    """The route works on what a variable of its path names."""
+
+    scope: Scope
+    position: int
+    """Index of the segment."""
+
+
+class Api(msgspec.Struct, frozen=True):
+    """What is common to the routes of one file."""
+
+    name: str
+    prefix: tuple[bytes, ...]
+    credential_fields: frozenset[str]
+    """Lower case."""
+    zone_key: Literal["id", "dns-name"]
+    forbid_query: frozenset[bytes]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Methods and path -> permission groups (any of) + resource."""
+
+    api: Api
+    methods: tuple[str, ...]
+    template: tuple[bytes | Variable, ...]
+    """All segments, the API's prefix among them."""
+    text: str
+    """The template as written, for people."""
+    scope: Scope | None
+    groups: tuple[PermissionGroup, ...]
+    """Any of these opens the route; empty: any token."""
+    opened_by: tuple[frozenset[str], ...]
+    """For each of `groups`, the ids that give it in a policy: its own, and All Permissions of the scope."""
+    where: Where | Named
+    operation: str = ""
+    """What the token API does here; "" for a route that is forwarded."""
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """Names of the groups that open the route."""
+        return tuple(group.name for group in self.groups)
+
+    def touched(self, segments: tuple[bytes, ...], user_id: str | None) -> Touched | None:
+        """What a request for `segments` touches; None when the path alone does not say."""
+        match self.where:
+            case Where.SELF if user_id is not None:
+                return User(user_id)
+            case Named(scope, position):
+                value = segments[position].decode("ascii")
+                if scope is Scope.ZONE:
+                    return Zone(canonical_zone_name(value) if self.api.zone_key == "dns-name" else value)
+                return Account(value) if scope is Scope.ACCOUNT else User(value)
+            case _:
+                return None
+
+
+_TEMPLATE_VARIABLE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_RESOURCE: Final = re.compile(r"(zone|account|user|zones-of):(.+)")
+_BODY: Final = re.compile(r"\{body\.[A-Za-z0-9_.]+\}")
+_SCOPES: Final = {"zone": Scope.ZONE, "zones-of": Scope.ZONE, "account": Scope.ACCOUNT, "user": Scope.USER}
+
+
+class _Compiler:
+    """One file's compilation: it knows where it is, so that each error can say so."""
+
+    def __init__(self, file: str, api: _ApiFile, groups: PermissionGroups) -> None:
+        self.file = file
+        self.source = api
+        self.groups = groups
+        self.api = Api(
+            name=api.name,
+            prefix=self.segments(api.prefix, "prefix"),
+            credential_fields=frozenset(name.lower() for name in api.credential_headers),
+            zone_key=api.zone_key,
+            forbid_query=frozenset(name.encode() for name in api.forbid_query),
+        )
+
+    def fail(self, message: str, entry: _RouteEntry | None = None) -> CatalogError:
+        where = f"route {'/'.join(entry.methods)} {entry.path!r}: " if entry else ""
+        return CatalogError(self.file, where + message)
+
+    def segments(self, path: str, key: str, entry: _RouteEntry | None = None) -> tuple[bytes, ...]:
+        if path == "":
+            return ()
+        if not path.startswith("/") or not path.isascii():
+            raise self.fail(f'{key}: a path starts with "/", and is ASCII', entry)
+        return tuple(segment.encode() for segment in path[1:].split("/"))
+
+    def template(self, entry: _RouteEntry) -> Iterator[bytes | Variable]:
+        for raw in (*self.api.prefix, *self.segments(entry.path, "path", entry)):
+            segment = raw.decode()
+            if found := _TEMPLATE_VARIABLE.fullmatch(segment):
+                name = found[1]
+                if name not in self.source.variables:
+                    raise self.fail(f"{{{name}}} is not among the variables", entry)
+                yield Variable(name, self.source.variables[name])
+            elif fault := fault_in_segment(raw):
+                raise self.fail(f"path: {fault}", entry)
+            else:
+                yield raw
+
+    def where(
+        self, entry: _RouteEntry, template: tuple[bytes | Variable, ...]
+    ) -> tuple[Scope | None, Where | Named]:
+        if entry.permission == ANY_TOKEN:
+            if entry.resource:
+                raise self.fail("resource: any-token needs none", entry)
+            return None, Where.NOWHERE
+        found = _RESOURCE.fullmatch(entry.resource)
+        if found is None:
+            raise self.fail(
+                "resource: one of zone:{variable} account:{variable} user:self zone:* account:* "
+                "zone:{body.field} zones-of:{body.field}",
+                entry,
+            )
+        kind, name = found[1], found[2]
+        scope = _SCOPES[kind]
+        if (name == "*") != (entry.filter is not None) or (name == "*" and kind not in ("zone", "account")):
+            raise self.fail("resource: zone:* and account:* stand with filter, and filter with them", entry)
+        if name == "*":
+            return scope, Where.LISTED
+        if kind == "user" and name == "self":
+            return scope, Where.SELF
+        if _BODY.fullmatch(name) and kind in ("zone", "zones-of"):
+            return scope, Where.IN_BODY
+        return scope, Named(scope, self.position(name, kind, entry, template))
+
+    def position(
+        self, name: str, kind: str, entry: _RouteEntry, template: tuple[bytes | Variable, ...]
+    ) -> int:
+        variable = _TEMPLATE_VARIABLE.fullmatch(name)
+        if variable is None or kind == "zones-of":
+            raise self.fail(f"resource: {name!r} names nothing", entry)
+        places = [
+            index
+            for index, segment in enumerate(template)
+            if isinstance(segment, Variable) and segment.name == variable[1]
+        ]
+        if len(places) != 1:
+            raise self.fail(f"resource: {{{variable[1]}}} stands {len(places)} times in the path", entry)
+        grammar = self.source.variables[variable[1]]
+        if grammar is Grammar.DNS_NAME and (kind != "zone" or self.source.zone_key != "dns-name"):
+            raise self.fail('a variable that is a dns-name names a zone, and takes zone_key = "dns-name"', entry)
+        return places[0]
+
+    def permissions(self, entry: _RouteEntry, scope: Scope | None) -> tuple[PermissionGroup, ...]:
+        if scope is None:
+            return ()
+        if isinstance(entry.permission, str) or not entry.permission:
+            raise self.fail(f'permission: a list of permission groups, or "{ANY_TOKEN}"', entry)
+        return tuple(self.permission(name, scope, entry) for name in entry.permission)
+
+    def permission(self, name: str, scope: Scope, entry: _RouteEntry) -> PermissionGroup:
+        if name.startswith("id:"):
+            group = self.groups.get(name.removeprefix("id:"))
+        else:
+            group = self.groups.named(name, scope)
+        if group is None or scope not in group.scopes:
+            raise self.fail(f"permission: there is no permission group {name!r} on a {scope.word}", entry)
+        return group
+
+    def route(self, entry: _RouteEntry) -> Route:
+        for method in entry.methods:
+            if method not in METHODS:
+                raise self.fail(f"methods: {method!r} is not one of {' '.join(sorted(METHODS))}", entry)
+        template = tuple(self.template(entry))
+        scope, where = self.where(entry, template)
+        groups = self.permissions(entry, scope)
+        return Route(
+            api=self.api,
+            methods=entry.methods,
+            template=template,
+            text=self.source.prefix + entry.path,
+            scope=scope,
+            groups=groups,
+            opened_by=tuple(self.groups.standing_for(group, scope) for group in groups if scope is not None),
+            where=where,
+            operation=entry.operation,
+        )
+
+
+def read_api(file: str, text: str, groups: PermissionGroups, prefix: str | None = None) -> tuple[Api, tuple[Route, ...]]:
+    """The API that `file` describes, and its routes.
+
+    `prefix`: for the token API, whose prefix is a setting; only its routes may name an operation.
+    """
+    source = read_document(file, text, _ApiFile)
+    if prefix is not None:
+        source = msgspec.structs.replace(source, prefix=prefix)
+    compiler = _Compiler(file, source, groups)
+    for segment in compiler.api.prefix:
+        if fault := fault_in_segment(segment):
+            raise compiler.fail(f"prefix: {fault}")
+    for entry in source.route:
+        if bool(entry.operation) != (prefix is not None):
+            raise compiler.fail("operation: only the token API's own routes have one", entry)
+    return compiler.api, tuple(compiler.route(entry) for entry in source.route)
+
+

@@ -1,0 +1,45 @@
+"""Child processes that end with us: the embedded server, the demo upstream."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def _die_with_parent(parent: int) -> None:
+    """Let the kernel end this process when its parent dies, even by SIGKILL (Linux; prctl(2)).
+
+    Elsewhere the next start adopts the server that was left.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the kernel knew
+        os._exit(1)
+
+
+def spawn(arguments: list[str], **options: object) -> "subprocess.Popen[str]":
+    """Start a child in a session of its own (a Ctrl-C on the terminal is for us, and we end the child), which on Linux
+    dies with us."""
+    parent = os.getpid()
+    before = (lambda: _die_with_parent(parent)) if sys.platform == "linux" else None
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]  # noqa: S603 - no shell, our own arguments
+        arguments,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+        preexec_fn=before,  # noqa: PLW1509 - no thread has been started yet
+        **options,
+    )
+
+
+def end(child: "subprocess.Popen[str]", timeout: float = 10.0) -> None:
+    """Ask `child` to end, and make it."""
+    child.terminate()
+    try:
+        child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

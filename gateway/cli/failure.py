@@ -1,0 +1,36 @@
+"""Errors of commands: one line on standard error, and the exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from gateway.access.ports import Conflict, StoreUnavailable
+from gateway.app import StartError
+from gateway.catalog.document import CatalogError
+from gateway.settings import SettingsError
+from gateway.store.embedded import EmbeddedError
+from gateway.store.redis_store import StoreRefused
+
+REFUSED = 1
+WRONG_USE = 2
+
+
+def fail(message: str, code: int = WRONG_USE) -> NoReturn:
+    """Say `message`, and end with `code`."""
+    typer.echo(f"zonegate: {' '.join(message.split())}", err=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what settings, policies and store raise into one line."""
+    try:
+        yield
+    except (SettingsError, CatalogError, EmbeddedError, StartError, StoreRefused) as error:
+        fail(str(error))
+    except StoreUnavailable as error:
+        fail(f"store.url: {error}", REFUSED)
+    except Conflict:
+        fail("there is an owner already: use its token, or empty the store to start anew", REFUSED)

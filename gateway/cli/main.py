@@ -1,0 +1,91 @@
+"""The root of the command, and the commands that run something."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from gateway import __version__
+from gateway.app import initialise
+from gateway.app import serve as run_gateway
+from gateway.cli.failure import told
+from gateway.settings import Settings, environment, load_settings
+from gateway.telemetry.logs import configure_logs
+from gateway.tokens.representation import show_token
+
+app = typer.Typer(
+    name="zonegate",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Settings; else ./zonegate.toml, else /etc/zonegate/zonegate.toml."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
+    if value:
+        typer.echo(f"zonegate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Config = None,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Scoped API tokens in front of an API that has one all-powerful key.
+
+    Try it: [bold]zonegate demo[/bold]
+    """
+    context.obj = config
+
+
+def settings_of(context: typer.Context, config: Path | None) -> Settings:
+    """The settings; `--config` may stand before or behind the command."""
+    return load_settings(config or context.find_root().obj, environment())
+
+
+@app.command()
+def serve(context: typer.Context, config: Config = None) -> None:
+    """Run the gateway until SIGINT or SIGTERM.
+
+    Example: [bold]zonegate serve --config zonegate.toml[/bold]
+    """
+    with told():
+        settings = settings_of(context, config)
+        configure_logs(settings.log.format, settings.log.level)
+        run_gateway(settings)
+
+
+@app.command()
+def init(context: typer.Context, config: Config = None, json: Json = False) -> None:
+    """Make the first owner and its token; the secret is shown once.
+
+    Example: [bold]zonegate init --json > first-token.json[/bold]
+    """
+    with told():
+        settings = settings_of(context, config)
+        token, secret, catalog = initialise(settings)
+    shown = show_token(token, catalog.groups, token.issued_on) | {"value": secret.reveal()}
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
+        return
+    url = f"http://{settings.listen.host}:{settings.listen.port}{settings.listen.prefix}"
+    typer.echo(f"The first owner is user {token.owner.id}. Its token may do everything; keep it safe.\n")
+    typer.echo(f"    {secret.reveal()}\n")
+    typer.echo("The secret is not shown again. Test it, when the gateway runs:\n")
+    typer.echo(f'    curl {url}/user/tokens/verify -H "Authorization: Bearer {secret.reveal()}"')
+
+
+def main() -> None:
+    """Entry point."""
+    app()

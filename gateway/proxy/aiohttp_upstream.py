@@ -1,0 +1,181 @@
+"""An upstream through aiohttp's client, held to sending what it is given.
+
+No decompression, no redirects, no cookies, no proxies of the environment, no field that we did not write, and the
+request target byte for byte.
+"""
+
+import asyncio
+import http
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.proxy.ports import BodyRefused, Incoming, Outgoing, UpstreamAnswer, UpstreamFailed
+
+_HEAD_LIMIT: Final = 65536
+_FIELD_LIMIT: Final = 128
+_BUFFER: Final = 65536
+_NEVER_A_BODY: Final = frozenset({204, 304})
+_TARGET_FIELD: Final = "zonegate-target"
+"""How the target gets from `exchange` into the request; taken out before anything is sent."""
+_INVENTED: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
+
+
+class _ExactTarget:
+    """A URL that says its path and query as they came: yarl drops the `?` of an empty query."""
+
+    def __init__(self, url: URL, target: str) -> None:
+        self._url = url
+        self.raw_path_qs = target
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - it stands in for a URL
+        return getattr(self._url, name)
+
+
+class _ExactRequest(aiohttp.ClientRequest):
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp's Connection
+        target = self.headers.pop(_TARGET_FIELD)
+        self.url = _ExactTarget(self.url, target)  # type: ignore[assignment]
+        return await super().send(conn)
+
+
+class _StreamedBody(Payload):
+    """A client's body on its way: it can be sent once. aiohttp's own retry of a PUT would send an empty one."""
+
+    _autoclose = True
+
+    def __init__(self, pieces: AsyncIterator[bytes], length: int | None, stall: float) -> None:
+        super().__init__(pieces)
+        self._size = length
+        self._stall = stall
+        self._started = False
+        self.refused: BodyRefused | None = None
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self._started:
+            msg = "the body was sent already"
+            raise RuntimeError(msg)
+        self._started = True
+        try:
+            async for piece in self._value:
+                async with asyncio.timeout(self._stall):
+                    await writer.write(piece)
+        except BodyRefused as refused:
+            self.refused = refused
+            raise
+
+
+class _Answer:
+    def __init__(self, response: aiohttp.ClientResponse, request: Outgoing) -> None:
+        self._response = response
+        fields = tuple(response.raw_headers)
+        lengths = response.headers.getall(hdrs.CONTENT_LENGTH, [])
+        has_body = request.method != hdrs.METH_HEAD and response.status not in _NEVER_A_BODY
+        self.head = Incoming(
+            status=response.status,
+            phrase=response.reason or "",
+            fields=fields,
+            length=int(lengths[0]) if lengths and hdrs.TRANSFER_ENCODING not in response.headers else None,
+            has_body=has_body,
+        )
+
+    async def body(self) -> AsyncIterator[bytes]:
+        try:
+            while piece := await self._response.content.readany():
+                yield piece
+        except (aiohttp.ClientError, OSError) as error:
+            msg = "the answer broke off"
+            raise UpstreamFailed(msg) from error
+
+
+class AiohttpUpstream:
+    """The `Upstream` of one API: one target, a pool of connections to it."""
+
+    def __init__(  # noqa: PLR0913 - one argument a setting
+        self,
+        target: str,
+        *,
+        max_connections: int,
+        idle_timeout: float,
+        connect_timeout: float,
+        response_timeout: float,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        """Must be made while the loop runs. `target`: http(s)://host[:port]. Times in seconds."""
+        self._target = target
+        self._response_timeout = response_timeout
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=max_connections,
+                keepalive_timeout=idle_timeout,
+                ssl=tls if tls is not None else True,
+            ),
+            request_class=_ExactRequest,
+            skip_auto_headers=_INVENTED,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            raise_for_status=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=response_timeout, sock_connect=connect_timeout, sock_read=response_timeout
+            ),
+            read_bufsize=_BUFFER,
+            max_line_size=_HEAD_LIMIT,
+            max_field_size=_HEAD_LIMIT,
+            max_headers=_FIELD_LIMIT,
+        )
+
+    @asynccontextmanager
+    async def exchange(self, request: Outgoing, body: AsyncIterator[bytes]) -> AsyncIterator[UpstreamAnswer]:
+        """See `Upstream.exchange`."""
+        headers = CIMultiDict((name.decode("ascii"), value.decode()) for name, value in request.fields)
+        headers[_TARGET_FIELD] = request.target.decode("ascii")
+        if request.length is not None:
+            headers[hdrs.CONTENT_LENGTH] = str(request.length)
+        payload = _StreamedBody(body, request.length, self._response_timeout) if request.has_body else None
+        response = await self._send(request, headers, payload)
+        try:
+            yield _Answer(response, request)
+        finally:
+            # Not `release`: an answer that was not read to its end leaves a connection that cannot be used again.
+            response.close()
+
+    async def _send(
+        self, request: Outgoing, headers: CIMultiDict[str], payload: _StreamedBody | None
+    ) -> aiohttp.ClientResponse:
+        url = URL(self._target + request.target.decode("ascii").partition("?")[0], encoded=True)
+        try:
+            response = await self._session.request(
+                request.method, url, headers=headers, data=payload, allow_redirects=False
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if payload is not None and payload.refused is not None:
+                raise payload.refused from error
+            raise UpstreamFailed(type(error).__name__, timeout=isinstance(error, TimeoutError)) from error
+        if response.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            response.close()
+            msg = "a 101 that nobody asked for"
+            raise UpstreamFailed(msg)
+        if response.connection is not None and response.connection.protocol is not None:
+            # The time limit is for the first byte: an event stream may be silent for as long as it likes.
+            response.connection.protocol.read_timeout = None
+        return response
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()

@@ -1,0 +1,220 @@
+"""The client's side, on aiohttp's server: a `ClientConnection` for the relay, and the protocol beneath it.
+
+aiohttp reads requests and keeps the connection; every byte of an answer is written here, since aiohttp's own
+responses invent fields (Server, Content-Type), and since its parser's refusals must wear the envelope too.
+"""
+
+import asyncio
+import http
+from collections.abc import AsyncIterator
+from email.utils import formatdate
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_exceptions import HTTPException
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.proxy.ports import BodyRefused, ClientGone, Incoming
+from gateway.reason import Answer, Deny, Reason, refuse
+from gateway.server.head import LARGEST_HEAD, MOST_FIELDS
+from gateway.server.request_id import request_id
+
+_DRAINED: Final = 64 * 1024
+_DRAIN_TIMEOUT: Final = 1.0
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_WITHOUT_LENGTH: Final = frozenset({204, 304})
+
+
+class AiohttpConnection:
+    """One request's client side."""
+
+    def __init__(self, request: web.BaseRequest, *, max_body: int, body_idle_timeout: float) -> None:
+        """`max_body` in bytes, 0: no limit; `body_idle_timeout` in seconds."""
+        self._request = request
+        self._max_body = max_body
+        self._body_idle_timeout = body_idle_timeout
+        self._owes_continue = False
+        self.status = 0
+        self.keep_alive = request.keep_alive
+
+    def expect_continue(self) -> None:
+        """The client waits for a 100 before it sends its body: `body` sends it, a refusal does not."""
+        self._owes_continue = True
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """See `ClientConnection.body`."""
+        if self._owes_continue:
+            self._owes_continue = False
+            await self._write(_CONTINUE)
+        received = 0
+        content = self._request.content
+        while True:
+            try:
+                async with asyncio.timeout(self._body_idle_timeout):
+                    piece = await content.readany()
+            except TimeoutError as error:
+                raise self._refused(Reason.REQUEST_TIMEOUT) from error
+            except (web.RequestPayloadError, OSError, HTTPException) as error:
+                raise self._refused(Reason.BAD_REQUEST, "body: cut, or not framed as it should be") from error
+            if not piece:
+                return
+            received += len(piece)
+            if self._max_body and received > self._max_body:
+                raise self._refused(Reason.BODY_TOO_LARGE)
+            yield piece
+
+    def _refused(self, reason: Reason, detail: str = "") -> BodyRefused:
+        self.keep_alive = False
+        return BodyRefused(Deny(reason=reason, detail=detail))
+
+    async def start(self, head: Incoming) -> None:
+        """See `ClientConnection.start`."""
+        fields = list(head.fields)
+        chunked = head.has_body and head.length is None and self._request.version >= (1, 1)
+        if chunked:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        elif head.has_body and head.length is not None:
+            fields.append((b"Content-Length", str(head.length).encode()))
+        elif head.has_body:
+            self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
+        await self._write_head(head.status, head.phrase, fields)
+        if chunked:
+            self._request.writer.enable_chunking()
+
+    async def _write_head(self, status: int, phrase: str, fields: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        if self._owes_continue:
+            # It got no 100, so it may send the body or not: nobody can tell what the next byte is.
+            self.keep_alive = False
+        if not self.keep_alive:
+            fields = [*fields, (b"Connection", b"close")]
+        elif self._request.version < (1, 1):
+            fields = [*fields, (b"Connection", b"keep-alive")]
+        lines = [f"HTTP/1.1 {status} {phrase}".encode("latin-1", "replace")]
+        lines += [b"%b: %b" % field for field in fields]
+        await self._write(b"\r\n".join([*lines, b"", b""]))
+
+    async def write(self, data: bytes) -> None:
+        """See `ClientConnection.write`."""
+        await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            await self._request.writer.write(data)
+        except ConnectionError as error:
+            raise ClientGone from error
+
+    async def finish(self) -> None:
+        """See `ClientConnection.finish`."""
+        try:
+            await self._request.writer.write_eof()
+        except ConnectionError as error:
+            raise ClientGone from error
+
+    def abort(self) -> None:
+        """See `ClientConnection.abort`."""
+        self.keep_alive = False
+        if (transport := self._request.transport) is not None:
+            transport.abort()
+
+    async def answer(self, answer: Answer, request_id: str) -> None:
+        """Send a whole answer of ours. To HEAD its body stays away, its length does not (RFC 9110 9.3.2)."""
+        fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in answer.fields]
+        fields += [(b"X-Request-Id", request_id.encode()), (b"Date", formatdate(usegmt=True).encode())]
+        if answer.status not in _WITHOUT_LENGTH:
+            fields.append((b"Content-Length", str(len(answer.body)).encode()))
+        await self._write_head(answer.status, http.HTTPStatus(answer.status).phrase, fields)
+        if answer.body and self._request.method != "HEAD":
+            await self._write(answer.body)
+        await self.finish()
+
+    async def drain(self) -> None:
+        """Read what is left of the body, up to 64 KiB and 1 s, so that the client hears our answer instead of a reset;
+        if there is more, the connection closes."""
+        left = _DRAINED
+        content = self._request.content
+        try:
+            async with asyncio.timeout(_DRAIN_TIMEOUT):
+                while left > 0 and (piece := await content.readany()):
+                    left -= len(piece)
+        except (TimeoutError, web.RequestPayloadError, OSError):
+            self.keep_alive = False
+        if not content.is_eof():
+            self.keep_alive = False
+
+
+class Written(web.StreamResponse):
+    """What aiohttp wants back from a handler; the answer itself is written already."""
+
+    def __init__(self, connection: AiohttpConnection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow."""
+        return self._connection.keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to do."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to do."""
+
+
+class _Refused(Written):
+    """A refusal that aiohttp's protocol asks for when its parser gave up: written when aiohttp says so."""
+
+    def __init__(self, request: web.BaseRequest, deny: Deny) -> None:
+        connection = AiohttpConnection(request, max_body=0, body_idle_timeout=_DRAIN_TIMEOUT)
+        connection.keep_alive = False
+        super().__init__(connection)
+        self._deny = deny
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        try:
+            await self._connection.answer(refuse(self._deny), request_id([]))
+        except ClientGone:
+            self._connection.abort()
+
+
+class Protocol(RequestHandler):
+    """aiohttp's server protocol, with the parser's refusals in our envelope."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's text repeats what the client sent
+    ) -> web.StreamResponse:
+        """See aiohttp. Our own handler lets nothing through, so that what comes here comes from the parser."""
+        if isinstance(exc, LineTooLong):
+            return _Refused(request, Deny(reason=Reason.HEAD_TOO_LARGE))
+        if status == http.HTTPStatus.BAD_REQUEST:
+            return _Refused(request, Deny(reason=Reason.BAD_REQUEST, detail="headers: not HTTP/1.1 as RFC 9112 has it"))
+        return _Refused(request, Deny(reason=Reason.INTERNAL_ERROR))
+
+
+class Server(web.Server):
+    """aiohttp's low-level server over `Protocol`."""
+
+    def __init__(self, handler: Any, *, keepalive_timeout: float) -> None:  # noqa: ANN401 - aiohttp's handler type is private
+        super().__init__(handler, handler_cancellation=True)
+        self._options: dict[str, Any] = {
+            "keepalive_timeout": keepalive_timeout,
+            "access_log": None,
+            "auto_decompress": False,
+            "lingering_time": 0,  # `AiohttpConnection.drain` does that
+            "max_line_size": LARGEST_HEAD,
+            "max_field_size": LARGEST_HEAD,
+            # One more than allowed, so that `judge_head` sees it, and says 431.
+            "max_headers": MOST_FIELDS + 1,
+        }
+
+    def __call__(self) -> RequestHandler:
+        """A protocol for a new connection."""
+        return Protocol(self, loop=self._loop, **self._options)

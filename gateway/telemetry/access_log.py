@@ -1,0 +1,45 @@
+"""One line a request."""
+
+import structlog
+
+from gateway.access.decision import Allow
+from gateway.catalog.target import Target
+from gateway.reason import Deny
+from gateway.tokens.condition import Address
+
+log = structlog.get_logger("access")
+
+
+class AccessLog:
+    """Writes the line, if it is switched on. The query stays out: it may hold anything."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def write(  # noqa: PLR0913 - a line's parts
+        self,
+        *,
+        request_id: str,
+        method: str,
+        target: Target | None,
+        allow: Allow | None,
+        deny: Deny | None,
+        address: Address | None,
+        status: int,
+        seconds: float,
+    ) -> None:
+        """Log one request. A path that was judged is plain ASCII; one that was not stays out."""
+        if not self._enabled:
+            return
+        log.info(
+            "request",
+            request_id=request_id,
+            method=method,
+            path=target.path.decode("ascii") if target else None,
+            api=allow.route.api.name if allow else None,
+            token=allow.principal.token.id if allow else None,
+            reason=deny.reason if deny else None,
+            address=str(address) if address else None,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )

@@ -1,0 +1,37 @@
+"""Health pages: is the process alive, and may it be sent requests."""
+
+from typing import Final
+
+import msgspec
+
+from gateway.access.ports import StoreUnavailable, TokenStore
+from gateway.reason import Answer, Deny, Reason
+
+_FIELDS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+_METHODS: Final = ("GET", "HEAD")
+
+
+class Health:
+    """`/healthz`: 200 while the process answers. `/readyz`: 200, or 503 with the reasons."""
+
+    def __init__(self, store: TokenStore) -> None:
+        self._store = store
+        self.draining = False
+
+    async def answer(self, method: str, path: bytes) -> Answer | Deny | None:
+        """See `Pages.answer`."""
+        if path not in (b"/healthz", b"/readyz"):
+            return None
+        if method not in _METHODS:
+            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_METHODS)
+        reasons = await self._reasons() if path == b"/readyz" else []
+        body = msgspec.json.encode({"status": "unavailable" if reasons else "ok", "reasons": reasons})
+        return Answer(status=503 if reasons else 200, fields=_FIELDS, body=body)
+
+    async def _reasons(self) -> list[str]:
+        reasons = ["draining"] if self.draining else []
+        try:
+            await self._store.ping()
+        except StoreUnavailable as error:
+            reasons.append(f"store: {error}")
+        return reasons

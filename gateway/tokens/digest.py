@@ -1,0 +1,82 @@
+"""What is stored instead of a secret, and the comparison that proves one (DESIGN 5).
+
+256 random bits need no slow hash. A pepper (a key that is not in the store) keeps a stolen store from telling even
+whether a given secret is in it.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from gateway.tokens.secret import Sensitive
+
+
+class Algorithm(StrEnum):
+    """How the digest was made."""
+
+    SHA256 = "sha256"
+    HMAC_SHA256 = "hmac-sha256"
+
+
+# Stored inside the token's JSON. Rule of change: add at the end, with a default; never rename.
+class Digest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`key` names the pepper by the first 8 hex digits of its SHA-256 ("" without one).
+
+    `ends`: Unix seconds after which this digest proves nothing any more; None: as long as the token.
+    """
+
+    alg: Algorithm
+    key: str
+    hex: str
+    ends: int | None = None
+
+
+def pepper_key(pepper: Sensitive) -> str:
+    """The public name of a pepper."""
+    return hashlib.sha256(pepper.reveal().encode()).hexdigest()[:8]
+
+
+class Peppers:
+    """The secret keys for digests: the first signs, all verify; none: plain SHA-256."""
+
+    def __init__(self, peppers: Sequence[Sensitive] = ()) -> None:
+        self._keys = {pepper_key(pepper): pepper.reveal().encode() for pepper in peppers}
+        self.signing_key = next(iter(self._keys), "")
+        self._decoy = self.sign(Sensitive("no token has this secret"))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Public names of all peppers, the signing one first."""
+        return tuple(self._keys)
+
+    def _hex(self, secret: Sensitive, key: str) -> str:
+        text = secret.reveal().encode()
+        if not key:
+            return hashlib.sha256(text).hexdigest()
+        # A pepper that is gone proves nothing; the same work is done, so that time does not tell.
+        return hmac.digest(self._keys.get(key, b""), text, "sha256").hex() if key in self._keys else "-" * 64
+
+    def sign(self, secret: Sensitive) -> Digest:
+        """The digest to store for `secret`."""
+        alg = Algorithm.HMAC_SHA256 if self.signing_key else Algorithm.SHA256
+        return Digest(alg=alg, key=self.signing_key, hex=self._hex(secret, self.signing_key))
+
+    def proves(self, digest: Digest, secret: Sensitive, now: float) -> bool:
+        """Whether `secret` is the one that `digest` was made of, in constant time, and the digest still counts."""
+        same = hmac.compare_digest(self._hex(secret, digest.key), digest.hex)
+        return same and (digest.ends is None or now < digest.ends)
+
+    def compare_in_vain(self, secret: Sensitive, now: float) -> None:
+        """Do for an unknown id what is done for a known one, so that the two take the same time."""
+        self.proves(self._decoy, secret, now)
+
+    def is_current(self, digest: Digest) -> bool:
+        """Whether `digest` was made with the key that signs now; if not, it is rewritten at its next use."""
+        return digest.key == self.signing_key
+
+
+NO_PEPPERS: Final = Peppers()

@@ -1,0 +1,78 @@
+"""A token in plain words, for the person who is about to create it."""
+
+from collections.abc import Sequence
+
+from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
+from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.resource import (
+    Account,
+    EveryAccount,
+    EveryZone,
+    Resource,
+    User,
+    Zone,
+    ZonesOf,
+    parse_resource,
+)
+from gateway.tokens.timestamp import format_timestamp
+from gateway.tokens.token import Draft
+
+
+def _resource_in_words(resource: Resource) -> str:
+    match resource:
+        case Zone(name):
+            return f"zone {name}"
+        case EveryZone():
+            return "all zones"
+        case ZonesOf(account):
+            return f"all zones of account {account}"
+        case Account(id):
+            return f"account {id}"
+        case EveryAccount():
+            return "all accounts"
+        case User(id):
+            return f"user {id}"
+
+
+def _group_in_words(group: PermissionGroup) -> str:
+    """Write is called Edit, as on Cloudflare's own pages."""
+    return group.name.removesuffix(" Write") + " Edit" if group.name.endswith(" Write") else group.name
+
+
+def _policy_in_words(policy: Policy, groups: PermissionGroups) -> str:
+    known = [group for group_id in policy.permission_groups if (group := groups.get(group_id))]
+    resources = [parse_resource(key, value) for key, value in policy.resources.items()]
+    what = ", ".join(_group_in_words(group) for group in known)
+    where = ", ".join(_resource_in_words(resource) for resource in resources if not isinstance(resource, str))
+    verb = "may use" if policy.effect is Effect.ALLOW else "may NOT use"
+    return f"{verb} {what} on {where}"
+
+
+def _still_readable(policies: Sequence[Policy], groups: PermissionGroups) -> list[str]:
+    """Where a deny of `X Read` leaves `X Write`, which reads too."""
+    warnings = []
+    for policy in policies:
+        if policy.effect is Effect.ALLOW:
+            continue
+        named = {group.name for group_id in policy.permission_groups if (group := groups.get(group_id))}
+        warnings += [
+            f"note: {name} is taken away, but not {write}, which reads too"
+            for name in sorted(named)
+            if (write := name.removesuffix(" Read") + " Write") not in named and name.endswith(" Read")
+        ]
+    return warnings
+
+
+def summarise(draft: Draft, groups: PermissionGroups) -> list[str]:
+    """Lines that say what the token may do, from where, and when."""
+    lines = [_policy_in_words(policy, groups) for policy in draft.policies]
+    lines += _still_readable(draft.policies, groups)
+    request_ip = draft.condition.request_ip
+    if request_ip.allowed:
+        lines.append(f"only from {', '.join(request_ip.allowed)}")
+    if request_ip.not_in:
+        lines.append(f"never from {', '.join(request_ip.not_in)}")
+    if draft.not_before is not None:
+        lines.append(f"from {format_timestamp(draft.not_before)} on")
+    until = f"until {format_timestamp(draft.expires_on)}" if draft.expires_on is not None else "without an end"
+    return [*lines, until]

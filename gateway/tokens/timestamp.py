@@ -1,0 +1,28 @@
+"""Dates on the wire: RFC 3339, read with any offset, written in UTC with whole seconds."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+def parse_timestamp(text: str) -> int | None:
+    """Unix seconds of an RFC 3339 date-time (5.6; fractions are dropped), or None.
+
+    Stricter than the RFC: no leap second, which Unix time cannot say.
+    """
+    if not _RFC3339.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper())
+        return int(moment.replace(microsecond=0).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def format_timestamp(seconds: int) -> str:
+    """`seconds` as `2026-11-24T07:00:00Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

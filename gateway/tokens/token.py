@@ -1,0 +1,54 @@
+"""The token's record: the one document that decides whether a token exists. It never holds the secret."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from gateway.tokens.condition import Condition
+from gateway.tokens.digest import Digest
+from gateway.tokens.owner import OwnerRef
+from gateway.tokens.policy import Policy
+
+SCHEMA: Final = 1
+LARGEST_DOCUMENT: Final = 64 * 1024
+"""Bytes of a token as stored."""
+
+
+class Status(StrEnum):
+    """As shown. Only the first two are stored: a token expires by its date alone."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+
+
+# Stored as JSON. Rule of change: add at the end, with a default; never rename; raise SCHEMA when an older reader
+# would misread, and give the store a migration.
+class Token(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Times are Unix seconds, UTC. `issued_by` is the id of the token that made this one, "" for `init`'s."""
+
+    schema: int
+    id: str
+    owner: OwnerRef
+    issued_by: str
+    digests: tuple[Digest, ...]
+    name: str
+    status: Status
+    issued_on: int
+    modified_on: int
+    policies: tuple[Policy, ...]
+    condition: Condition = Condition()
+    not_before: int | None = None
+    expires_on: int | None = None
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What a client may say of a token, found valid. `status` None: not said."""
+
+    name: str
+    policies: tuple[Policy, ...]
+    condition: Condition
+    not_before: int | None
+    expires_on: int | None
+    status: Status | None

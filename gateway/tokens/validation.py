@@ -1,0 +1,258 @@
+"""From a request body to a `Draft`, or to every fault in it at once, each with a JSON pointer (token API: create, update).
+
+Unknown fields are faults: a misspelt `expires_on` must not make a token that lives for ever. What the server itself
+put into its answers (`id` and `name` of policies and groups) is accepted and ignored, because clients send it back.
+"""
+
+import unicodedata
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from gateway.reason import Fault
+from gateway.tokens.condition import Condition, RequestIp, parse_network
+from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
+from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.resource import SCOPE_OF, Scope, parse_resource
+from gateway.tokens.strict_json import MOST_FAULTS, parse_json, pointer
+from gateway.tokens.timestamp import parse_timestamp
+from gateway.tokens.token import Draft, Status, Token
+
+LONGEST_NAME: Final = 120
+MOST_POLICIES: Final = 50
+MOST_GROUPS: Final = 300
+MOST_RESOURCES: Final = 1000
+MOST_NETWORKS: Final = 200
+LARGEST_BODY: Final = 256 * 1024
+
+_FIELDS: Final = frozenset({"name", "policies", "condition", "not_before", "expires_on", "status"})
+_OURS: Final = frozenset({"id", "issued_on", "modified_on", "last_used_on", "owner", "issued_by"})
+_LATER: Final = frozenset({"limits", "apis", "records", "overlap"})
+_NOT_YET: Final = "not in this version yet"
+_MISSING: Final = object()
+
+
+class _Faults:
+    """Faults as they are found, at most 50."""
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+
+    def add(self, message: str, *at: str | int) -> None:
+        if len(self.found) < MOST_FAULTS:
+            self.found.append(Fault(pointer(*at), message))
+
+    def members(self, value: object, known: Collection[str], *at: str | int) -> dict[str, Any]:
+        """`value` if it is an object; each member that is not known is a fault. A null member counts as absent."""
+        if not isinstance(value, dict):
+            self.add("not an object", *at)
+            return {}
+        for key in value:
+            if key in _LATER and key not in known:
+                self.add(_NOT_YET, *at, key)
+            elif key not in known:
+                self.add("unknown field", *at, key)
+        return {key: item for key, item in value.items() if item is not None}
+
+    def items(self, value: object, most: int, *at: str | int, least: int = 0) -> list[Any]:
+        if not isinstance(value, list):
+            self.add("missing" if value is _MISSING else "not an array", *at)
+            return []
+        if not least <= len(value) <= most:
+            self.add(f"{len(value)} items: it takes {least} to {most}", *at)
+            return []
+        return value
+
+    def text(self, value: object, *at: str | int) -> str:
+        if isinstance(value, str):
+            return value
+        self.add("missing" if value is _MISSING else "not a string", *at)
+        return ""
+
+
+def validate_token(
+    body: bytes, groups: PermissionGroups, now: float, new_id: Callable[[], str], current: Token | None = None
+) -> Draft | tuple[Fault, ...]:
+    """The draft that `body` (JSON) is, or its faults, at most 50.
+
+    `new_id` makes an id for each policy; `current` is the token that an update replaces.
+    """
+    value, broken = parse_json(body)
+    if broken:
+        return broken
+    faults = _Faults()
+    fields = faults.members(value, _FIELDS if current is None else _FIELDS | _OURS)
+    kept = {policy.id for policy in current.policies} if current else set()
+    draft = Draft(
+        name=_name(fields.get("name", _MISSING), faults),
+        policies=_policies(fields.get("policies", _MISSING), groups, faults, new_id, kept),
+        condition=_condition(fields.get("condition"), faults),
+        not_before=_date("not_before", fields, faults),
+        expires_on=_date("expires_on", fields, faults),
+        status=_status(fields.get("status"), faults),
+    )
+    _check_dates(draft, now, current, faults)
+    return tuple(faults.found) or draft
+
+
+def _name(value: object, faults: _Faults) -> str:
+    name = faults.text(value, "name")
+    if isinstance(value, str):
+        if not 1 <= len(name) <= LONGEST_NAME:
+            faults.add(f"a name has 1 to {LONGEST_NAME} characters", "name")
+        elif any(unicodedata.category(character) == "Cc" for character in name):
+            faults.add("a name has no control characters", "name")
+    return name
+
+
+def _status(value: object, faults: _Faults) -> Status | None:
+    match value:
+        case None:
+            return None
+        case "active" | "disabled":
+            return Status(value)
+        case _:
+            faults.add('"active" or "disabled"; a token expires by expires_on alone', "status")
+            return None
+
+
+def _date(key: str, fields: dict[str, Any], faults: _Faults) -> int | None:
+    value = fields.get(key)
+    if value is None:
+        return None
+    seconds = parse_timestamp(value) if isinstance(value, str) else None
+    if seconds is None:
+        faults.add("not a date and time of RFC 3339, such as 2027-01-31T00:00:00Z", key)
+    return seconds
+
+
+def _check_dates(draft: Draft, now: float, current: Token | None, faults: _Faults) -> None:
+    if draft.expires_on is None:
+        return
+    if draft.not_before is not None and draft.expires_on <= draft.not_before:
+        faults.add("not after not_before", "expires_on")
+    if draft.expires_on <= now and not (current and current.expires_on == draft.expires_on):
+        faults.add("in the past", "expires_on")
+
+
+def _policies(
+    value: object, groups: PermissionGroups, faults: _Faults, new_id: Callable[[], str], kept: Collection[str]
+) -> tuple[Policy, ...]:
+    items = faults.items(value, MOST_POLICIES, "policies", least=1)
+    return tuple(_policy(item, groups, faults, new_id, kept, index) for index, item in enumerate(items))
+
+
+def _policy(  # noqa: PLR0913 - one reader of one item; each argument is one thing it needs
+    value: object,
+    groups: PermissionGroups,
+    faults: _Faults,
+    new_id: Callable[[], str],
+    kept: Collection[str],
+    index: int,
+) -> Policy:
+    at = ("policies", index)
+    fields = faults.members(value, {"id", "effect", "permission_groups", "resources"}, *at)
+    effect = fields.get("effect", _MISSING)
+    if effect not in ("allow", "deny"):
+        faults.add('"allow" or "deny"', *at, "effect")
+        effect = "allow"
+    named = _groups(fields.get("permission_groups", _MISSING), groups, faults, *at)
+    resources = _resources(fields.get("resources", _MISSING), named, faults, *at)
+    sent = fields.get("id")
+    return Policy(
+        # A policy that an update sends back keeps its id; any other id in a body means nothing.
+        id=sent if isinstance(sent, str) and sent in kept else new_id(),
+        effect=Effect(effect),
+        permission_groups=tuple(group.id for group in named.values()),
+        resources=resources,
+    )
+
+
+def _groups(
+    value: object, groups: PermissionGroups, faults: _Faults, *at: str | int
+) -> dict[int, PermissionGroup]:
+    """The known groups by their index in the body."""
+    found = {}
+    for index, item in enumerate(
+        faults.items(value, MOST_GROUPS, *at, "permission_groups", least=1),
+    ):
+        here = (*at, "permission_groups", index)
+        fields = faults.members(item, {"id", "name", "meta"}, *here)
+        group_id = faults.text(fields.get("id", _MISSING), *here, "id")
+        group = groups.get(group_id)
+        if group is not None:
+            found[index] = group
+        elif group_id:
+            faults.add("unknown permission group", *here, "id")
+    return found
+
+
+def _resources(
+    value: object, named: dict[int, PermissionGroup], faults: _Faults, *at: str | int
+) -> dict[str, Any]:
+    here = (*at, "resources")
+    if not isinstance(value, dict):
+        faults.add("missing" if value is _MISSING else "not an object", *here)
+        return {}
+    if not 1 <= len(value) <= MOST_RESOURCES:
+        faults.add(f"{len(value)} resources: it takes 1 to {MOST_RESOURCES}", *here)
+        return {}
+    scopes: set[Scope] = set()
+    for key, item in value.items():
+        match parse_resource(key, item):
+            case str() as fault:
+                faults.add(fault, *here, key)
+            case resource:
+                scopes.add(SCOPE_OF[type(resource)])
+    for index, group in named.items():
+        for scope in sorted(scopes - set(group.scopes)):
+            faults.add(
+                f"{group.name} is a permission on a {group.scopes[0].word}, "
+                f"and this policy names a resource of the scope {scope.word}: use one policy for each scope",
+                *at,
+                "permission_groups",
+                index,
+            )
+    return value
+
+
+def _condition(value: object, faults: _Faults) -> Condition:
+    if value is None:
+        return Condition()
+    fields = faults.members(value, {"request_ip"}, "condition")
+    if "request_ip" not in fields:
+        return Condition()
+    at = ("condition", "request_ip")
+    request_ip = faults.members(fields["request_ip"], {"in", "not_in"}, *at)
+    # An empty `in` would admit nobody: who sends one means something else.
+    allowed = _networks(request_ip.get("in"), faults, *at, "in", least=1)
+    refused = _networks(request_ip.get("not_in"), faults, *at, "not_in", least=0)
+    if len(allowed) + len(refused) > MOST_NETWORKS:
+        faults.add(f"more than {MOST_NETWORKS} networks", *at)
+    return Condition(RequestIp(allowed, refused))
+
+
+def _networks(value: object, faults: _Faults, *at: str | int, least: int) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    out = []
+    for index, item in enumerate(faults.items(value, MOST_NETWORKS, *at, least=least)):
+        text = faults.text(item, *at, index)
+        if isinstance(item, str):
+            match parse_network(text):
+                case str() as fault:
+                    faults.add(fault, *at, index)
+                case _:
+                    out.append(text)
+    return tuple(out)
+
+
+def validate_roll(body: bytes) -> tuple[Fault, ...]:
+    """The faults of a roll's body: nothing, or an empty object."""
+    if not body:
+        return ()
+    value, broken = parse_json(body)
+    if broken:
+        return broken
+    faults = _Faults()
+    faults.members(value, ())
+    return tuple(faults.found)
