@@ -1,0 +1,1 @@
+"""What several tests need: records to ask about, programs to talk to."""
