@@ -6,7 +6,7 @@ import secrets
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ import structlog
 import uvloop
 from aiohttp import http_parser, web
 
+from gateway.access.ports import StoreUnavailable
 from gateway.admin.token_api import UserTokenApi
 from gateway.catalog.api import Api
 from gateway.catalog.catalog import Catalog, load_catalog
@@ -41,6 +42,9 @@ log = structlog.get_logger(__name__)
 
 _DAY: Final = 86400
 _OLDEST_AIOHTTP: Final = (3, 14, 4)
+
+
+Ready = Callable[[], Awaitable[None]]
 
 
 class StartError(Exception):
@@ -182,7 +186,11 @@ class Gateway:
         def door(table: RouteTable | None, **rest: Any) -> Door:
             return Door(
                 admission=Admission(
-                    store, table, credential_fields=catalog.credential_fields, peppers=peppers, clock=time.time
+                    store,
+                    table,
+                    credential_fields=catalog.credential_fields,
+                    peppers=peppers,
+                    clock=time.time,
                 )
                 if table
                 else None,
@@ -193,9 +201,7 @@ class Gateway:
                 **rest,
             )
 
-        self._public = door(
-            catalog.public, forwarder=self._proxy, trusted_proxies=settings.trusted_proxies
-        )
+        self._public = door(catalog.public, forwarder=self._proxy, trusted_proxies=settings.trusted_proxies)
         self._admin = door(
             catalog.admin,
             pages=self._health,
@@ -239,23 +245,35 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _serve(settings: Settings, catalog: Catalog, url: str) -> None:
+async def _serve(settings: Settings, catalog: Catalog, url: str, ready: Ready | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_store(settings, url) as store, Gateway(settings, catalog, store).running():
-        log.info("ready", apis=sorted(settings.upstreams))
-        await stop.wait()
-        log.info("stopping")
+    async with open_store(settings, url) as store:
+        await _claim(store)
+        async with Gateway(settings, catalog, store).running():
+            log.info("ready", apis=sorted(settings.upstreams))
+            if ready is not None:
+                await ready()
+            await stop.wait()
+            log.info("stopping")
 
 
-def serve(settings: Settings) -> None:
-    """Run the gateway until SIGINT or SIGTERM. Raises SettingsError, CatalogError, EmbeddedError, StartError."""
+async def _claim(store: RedisStore) -> None:
+    """Refuse a store that must not be used with these settings; one that is away may come back."""
+    try:
+        await store.prepare()
+    except StoreUnavailable as error:
+        log.warning("store unavailable", error=str(error))
+
+
+def serve(settings: Settings, ready: Ready | None = None) -> None:
+    """Run the gateway until SIGINT or SIGTERM; `ready` is awaited once it listens. Raises StoreRefused, SettingsError, CatalogError, EmbeddedError, StartError."""
     _check_aiohttp()
     catalog = build_catalog(settings)
     with store_url(settings) as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, catalog, url))
+        runner.run(_serve(settings, catalog, url, ready))
 
 
 async def _initialise(settings: Settings, catalog: Catalog, url: str, user_id: str) -> tuple[Token, Sensitive]:
@@ -269,11 +287,11 @@ async def _initialise(settings: Settings, catalog: Catalog, url: str, user_id: s
     return token, secret
 
 
-def initialise(settings: Settings, url: str | None = None) -> tuple[Token, Sensitive, Catalog]:
+def initialise(settings: Settings) -> tuple[Token, Sensitive, Catalog]:
     """Make the first owner and its token; returns the token and its secret. Raises Conflict when there is an owner,
-    and what `serve` raises."""
+    and what `serve` raises.
+    """
     catalog = build_catalog(settings)
-    with store_url(settings) as found:
-        token, secret = asyncio.run(_initialise(settings, catalog, url or found, secrets.token_hex(16)))
+    with store_url(settings) as url:
+        token, secret = asyncio.run(_initialise(settings, catalog, url, secrets.token_hex(16)))
     return token, secret, catalog
-

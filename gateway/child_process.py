@@ -22,7 +22,8 @@ def _die_with_parent(parent: int) -> None:
 
 def spawn(arguments: list[str], **options: object) -> "subprocess.Popen[str]":
     """Start a child in a session of its own (a Ctrl-C on the terminal is for us, and we end the child), which on Linux
-    dies with us."""
+    dies with us.
+    """
     parent = os.getpid()
     before = (lambda: _die_with_parent(parent)) if sys.platform == "linux" else None
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]  # noqa: S603 - no shell, our own arguments

@@ -94,7 +94,9 @@ REFUSALS: Final[Mapping[Reason, Refusal]] = MappingProxyType(
         ),
         Reason.RATE_LIMITED: Refusal(status=429, code=10429, message="Too many requests"),
         Reason.UPSTREAM_UNREACHABLE: Refusal(
-            status=502, code=10502, message="The API behind the gateway could not be reached, or answered badly"
+            status=502,
+            code=10502,
+            message="The API behind the gateway could not be reached, or answered badly",
         ),
         Reason.UPSTREAM_TIMEOUT: Refusal(
             status=504, code=10504, message="The API behind the gateway did not answer in time"
@@ -164,12 +166,9 @@ def _escape(text: str, limit: int = 200) -> str:
 def refuse(deny: Deny) -> Answer:
     """The answer that says `deny`, in the v4 envelope."""
     row = REFUSALS[deny.reason]
-    message = row.message.format(
-        detail=deny.detail, path=_escape(deny.path), address=_escape(deny.address, limit=64)
-    )
+    message = row.message.format(detail=deny.detail, path=_escape(deny.path), address=_escape(deny.address, limit=64))
     errors: list[dict[str, Any]] = [
-        {"code": row.code, "message": fault.message, "source": {"pointer": fault.pointer}}
-        for fault in deny.faults
+        {"code": row.code, "message": fault.message, "source": {"pointer": fault.pointer}} for fault in deny.faults
     ] or [{"code": row.code, "message": message}]
     if row.chain is not None:
         errors[0]["error_chain"] = [{"code": row.chain[0], "message": row.chain[1]}]

@@ -80,8 +80,7 @@ def check_policies(ask: Question) -> Deny | None:
     owner = principal.token.owner
     touched = route.touched(ask.target.segments, owner.id if owner.kind is OwnerKind.USER else None)
     if touched is not None and all(
-        gives(rights, route.opened_by, touched)
-        for rights in (principal.rights, principal.ceiling)
+        gives(rights, route.opened_by, touched) for rights in (principal.rights, principal.ceiling)
     ):
         return None
     return Deny(reason=Reason.FORBIDDEN, needs=route.permissions, note=in_words(route))

@@ -36,9 +36,7 @@ class Principal(msgspec.Struct, frozen=True):
     credential_field: str
 
 
-def prove(
-    credential: Credential, record: Record | None, peppers: Peppers, now: float
-) -> Principal | Deny:
+def prove(credential: Credential, record: Record | None, peppers: Peppers, now: float) -> Principal | Deny:
     """The principal that `credential` shows, or "unknown token".
 
     An unknown id, a wrong secret and a wrong prefix look alike from outside: same work, same answer. Raises ValueError

@@ -36,9 +36,7 @@ def compile_rights(policies: Iterable[Policy]) -> tuple[Right, ...]:
     )
 
 
-def gives(
-    rights: Iterable[Right], opened_by: Iterable[Set[str]], touched: Touched, account: str | None = None
-) -> bool:
+def gives(rights: Iterable[Right], opened_by: Iterable[Set[str]], touched: Touched, account: str | None = None) -> bool:
     """Whether some group is given on `touched` by an allow and taken away by no deny.
 
     `opened_by`: for each group that would do, the ids that stand for it in a policy. An allow and a deny meet only in

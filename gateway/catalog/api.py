@@ -176,9 +176,7 @@ class _Compiler:
             else:
                 yield raw
 
-    def where(
-        self, entry: _RouteEntry, template: tuple[bytes | Variable, ...]
-    ) -> tuple[Scope | None, Where | Named]:
+    def where(self, entry: _RouteEntry, template: tuple[bytes | Variable, ...]) -> tuple[Scope | None, Where | Named]:
         if entry.permission == ANY_TOKEN:
             if entry.resource:
                 raise self.fail("resource: any-token needs none", entry)
@@ -202,9 +200,7 @@ class _Compiler:
             return scope, Where.IN_BODY
         return scope, Named(scope, self.position(name, kind, entry, template))
 
-    def position(
-        self, name: str, kind: str, entry: _RouteEntry, template: tuple[bytes | Variable, ...]
-    ) -> int:
+    def position(self, name: str, kind: str, entry: _RouteEntry, template: tuple[bytes | Variable, ...]) -> int:
         variable = _TEMPLATE_VARIABLE.fullmatch(name)
         if variable is None or kind == "zones-of":
             raise self.fail(f"resource: {name!r} names nothing", entry)
@@ -256,7 +252,9 @@ class _Compiler:
         )
 
 
-def read_api(file: str, text: str, groups: PermissionGroups, prefix: str | None = None) -> tuple[Api, tuple[Route, ...]]:
+def read_api(
+    file: str, text: str, groups: PermissionGroups, prefix: str | None = None
+) -> tuple[Api, tuple[Route, ...]]:
     """The API that `file` describes, and its routes.
 
     `prefix`: for the token API, whose prefix is a setting; only its routes may name an operation.
@@ -272,5 +270,3 @@ def read_api(file: str, text: str, groups: PermissionGroups, prefix: str | None 
         if bool(entry.operation) != (prefix is not None):
             raise compiler.fail("operation: only the token API's own routes have one", entry)
     return compiler.api, tuple(compiler.route(entry) for entry in source.route)
-
-

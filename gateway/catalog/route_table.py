@@ -14,7 +14,6 @@ from gateway.catalog.api import Route, Variable
 from gateway.catalog.document import CatalogError
 from gateway.tokens.grammar import NARROWEST_FIRST, Grammar
 
-
 K = TypeVar("K")
 
 
@@ -119,9 +118,7 @@ class RouteTable:
             for method in _methods(route):
                 other = taken.setdefault((_shape(route.template), method), f"{file} {route.text!r}")
                 if method in node.routes or other != f"{file} {route.text!r}":
-                    raise CatalogError(
-                        file, f"route {method} {route.text!r}: {other} has the same shape and method"
-                    )
+                    raise CatalogError(file, f"route {method} {route.text!r}: {other} has the same shape and method")
                 node.routes[method] = route
             self.routes.append(route)
         self._root = _fold(root)

@@ -18,8 +18,7 @@ _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 _QUERY: Final = re.compile(rb"[!-\"$-~]*")
 _FORBIDDEN_OCTETS: Final = frozenset(
-    {*range(0x20), 0x7F, *b"/\\%."}
-    | {*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~"}
+    {*range(0x20), 0x7F, *b"/\\%."} | {*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~"}
 )
 
 

@@ -9,6 +9,7 @@ import typer
 from gateway import __version__
 from gateway.app import initialise
 from gateway.app import serve as run_gateway
+from gateway.cli.demo import demo
 from gateway.cli.failure import told
 from gateway.settings import Settings, environment, load_settings
 from gateway.telemetry.logs import configure_logs
@@ -25,7 +26,12 @@ app = typer.Typer(
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="Settings; else ./zonegate.toml, else /etc/zonegate/zonegate.toml."),
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Settings; else ./zonegate.toml, else /etc/zonegate/zonegate.toml.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -84,6 +90,9 @@ def init(context: typer.Context, config: Config = None, json: Json = False) -> N
     typer.echo(f"    {secret.reveal()}\n")
     typer.echo("The secret is not shown again. Test it, when the gateway runs:\n")
     typer.echo(f'    curl {url}/user/tokens/verify -H "Authorization: Bearer {secret.reveal()}"')
+
+
+app.command()(demo)
 
 
 def main() -> None:

@@ -107,11 +107,7 @@ def edited(current: Json, changes: Mapping[str, object], now: str) -> Json:
 
 def unpaid_invoice(account_id: str) -> Json:
     """The invoice that waits for its money."""
-    return {
-        "invoices": [
-            {**msgspec.to_builtins(bills(account_id)[-1]), "status": "unpaid", "amount_to_pay": 20.0}
-        ]
-    }
+    return {"invoices": [{**msgspec.to_builtins(bills(account_id)[-1]), "status": "unpaid", "amount_to_pay": 20.0}]}
 
 
 def usage(account_id: str) -> list[Json]:

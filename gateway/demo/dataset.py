@@ -78,9 +78,7 @@ class Dataset:
     def __init__(self) -> None:
         self._accounts = {id_: Account(id=id_, name=name) for name, id_ in ACCOUNTS.items()}
         self._zones: dict[str, HostedZone] = {}
-        self._profiles = {
-            id_: billing.profile(id_, name) for name, id_ in (*ACCOUNTS.items(), ("Demo", USER))
-        }
+        self._profiles = {id_: billing.profile(id_, name) for name, id_ in (*ACCOUNTS.items(), ("Demo", USER))}
         for name, zone_id in ZONES.items():
             account = AccountRef(id=ACCOUNTS[_ACCOUNT_OF[name]])
             hosted = self.create_zone(ZoneBody(name=name, account=account), _START, zone_id)

@@ -276,9 +276,9 @@ def _form(request: web.Request) -> Mapping[str, str]:
     if not parts.is_multipart():
         raise Rejected(Fault.INVALID_BODY, detail="not multipart/form-data")
     return {
-        str(part.get_param("name", header="content-disposition")): bytes(
-            part.get_payload(decode=True)
-        ).decode(errors="replace")
+        str(part.get_param("name", header="content-disposition")): bytes(part.get_payload(decode=True)).decode(
+            errors="replace"
+        )
         for part in parts.walk()
         if not part.is_multipart()
     }

@@ -35,7 +35,7 @@ class ResultInfo(msgspec.Struct, frozen=True):
 
 
 class Listing(Generic[Item]):
-    """How one kind of list is asked for; the first field is the default order, the second breaks ties.
+    """How one kind of list is asked for; the first two fields are its order, and break ties in another.
 
     `per_page` may be 1 (the real API asks for 5 at least), and is cut to `most`, as `result_info` then tells.
     """
@@ -70,8 +70,8 @@ class Listing(Generic[Item]):
         direction = query.get("direction", "asc")
         if direction not in ("asc", "desc"):
             raise Rejected(Fault.INVALID_QUERY, parameter="direction")
-        key, tie = self._fields[by], self._fields[second]
-        return sorted(items, key=lambda item: (key(item), tie(item)), reverse=direction == "desc")
+        keys = [self._fields[name] for name in (by, first, second)]
+        return sorted(items, key=lambda item: [key(item) for key in keys], reverse=direction == "desc")
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:

@@ -163,8 +163,7 @@ class HostedZone:
                 deletes=[self.delete(_id_in(change)) for change in batch.deletes or ()],
                 patches=[self.patch(_id_in(change), change, now) for change in batch.patches or ()],
                 puts=[
-                    self.put(_id_in(change), msgspec.convert(change, RecordBody), now)
-                    for change in batch.puts or ()
+                    self.put(_id_in(change), msgspec.convert(change, RecordBody), now) for change in batch.puts or ()
                 ],
                 posts=[self.add(body, now) for body in batch.posts or ()],
             )

@@ -42,7 +42,8 @@ class ForwardedRequest(msgspec.Struct, frozen=True):
 
 def target_up(allow: Allow, base_path: Sequence[bytes]) -> bytes | None:
     """The request target for the upstream: the judged segments, byte for byte, under `base_path`; None if the whole
-    would not pass the judgement that its part passed."""
+    would not pass the judgement that its part passed.
+    """
     segments = (*base_path, *allow.target.segments[len(allow.route.api.prefix) :])
     if any(fault_in_segment(segment) for segment in segments):
         return None
@@ -56,9 +57,7 @@ class Proxy:
     def __init__(self, backends: Mapping[str, Backend]) -> None:
         self._backends = backends
 
-    async def forward(
-        self, allow: Allow, request: ForwardedRequest, connection: ClientConnection
-    ) -> Deny | None:
+    async def forward(self, allow: Allow, request: ForwardedRequest, connection: ClientConnection) -> Deny | None:
         """Relay the request and its answer over `connection`; a Deny when nothing was answered yet.
 
         Raises ClientGone. An answer that breaks off aborts the client's connection.
@@ -98,9 +97,7 @@ class Proxy:
             await backend.upstream.close()
 
 
-async def _relay(
-    answer: UpstreamAnswer, rules: UpRules, client: Client, connection: ClientConnection
-) -> None:
+async def _relay(answer: UpstreamAnswer, rules: UpRules, client: Client, connection: ClientConnection) -> None:
     head = answer.head
     fields = fields_down(head.fields, rules.passed, request_id=client.request_id)
     if not head.has_body and head.length is not None and head.status != http.HTTPStatus.NO_CONTENT:

@@ -32,9 +32,7 @@ HOP_BY_HOP: Final = frozenset(
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "host", "expect"})
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "proxy-authorization", "cookie"})
 _CREDENTIAL_PREFIXES: Final = ("x-auth-", "x-token-")
-_FORWARDED: Final = frozenset(
-    {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip"}
-)
+_FORWARDED: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip"})
 _OURS: Final = frozenset({"x-request-id", "via"})
 _OVERRIDES: Final = frozenset(
     {
@@ -97,9 +95,7 @@ def named_by_connection(fields: Fields) -> frozenset[str]:
 
 
 def _is_credential(name: str, rules: UpRules) -> bool:
-    return (
-        name in _CREDENTIALS or name in rules.credential_fields or name.startswith(_CREDENTIAL_PREFIXES)
-    )
+    return name in _CREDENTIALS or name in rules.credential_fields or name.startswith(_CREDENTIAL_PREFIXES)
 
 
 def is_dropped(name: str, rules: UpRules) -> bool:
@@ -161,11 +157,7 @@ def fields_down(fields: Fields, passed: Iterable[str], *, request_id: str) -> li
     """
     options = named_by_connection(fields)
     dropped = _FROM_UPSTREAM - frozenset(passed)
-    out = [
-        (name, value)
-        for name, value in fields
-        if (lower := _lower(name)) not in options and lower not in dropped
-    ]
+    out = [(name, value) for name, value in fields if (lower := _lower(name)) not in options and lower not in dropped]
     if not any(_lower(name) == "cache-control" for name, _ in out):
         out.append((b"Cache-Control", b"private"))
     out.append((b"X-Request-Id", request_id.encode()))

@@ -64,11 +64,10 @@ class UpstreamAnswer(Protocol):
 class Upstream(Protocol):
     """One API's upstream."""
 
-    def exchange(
-        self, request: Outgoing, body: AsyncIterator[bytes]
-    ) -> AbstractAsyncContextManager[UpstreamAnswer]:
+    def exchange(self, request: Outgoing, body: AsyncIterator[bytes]) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """Send `request`, with `body` as it comes; entered when the answer's head is there. Raises UpstreamFailed,
-        and BodyRefused when the client's body was at fault: the upstream has seen no end of it then."""
+        and BodyRefused when the client's body was at fault: the upstream has seen no end of it then.
+        """
 
     async def close(self) -> None:
         """Close every connection."""

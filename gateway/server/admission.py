@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class Admission:
     """Who may pass one listener."""
 
-    def __init__(  # noqa: PLR0913 - the parts of a decision
+    def __init__(
         self,
         store: TokenStore,
         table: RouteTable,
@@ -71,14 +71,10 @@ class Admission:
             return Deny(reason=Reason.FORBIDDEN)
         return decision
 
-    async def _resign(
-        self, record: Record, principal: Principal, credential: Credential, request_id: str
-    ) -> None:
+    async def _resign(self, record: Record, principal: Principal, credential: Credential, request_id: str) -> None:
         """Make the proved digest anew with the pepper that signs now. If that fails, the next use tries again."""
         new = resign(record.token, principal.digest, self._peppers.sign(credential.secret))
-        by = Actor(
-            token_id=record.token.id, owner=record.token.owner.key, address="", request_id=request_id
-        )
+        by = Actor(token_id=record.token.id, owner=record.token.owner.key, address="", request_id=request_id)
         try:
             await self._store.replace(record, new, Action.RESIGN, by, self._clock())
         except (StoreUnavailable, Conflict):

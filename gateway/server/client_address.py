@@ -25,9 +25,7 @@ def is_trusted(address: Address | None, trusted: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in trusted)
 
 
-def client_address(
-    peer: Address | None, forwarded_for: Sequence[bytes], trusted: Sequence[Network]
-) -> Address | None:
+def client_address(peer: Address | None, forwarded_for: Sequence[bytes], trusted: Sequence[Network]) -> Address | None:
     """The client's address: the first, from right to left, that is not a trusted proxy's.
 
     `forwarded_for`: the values of all `X-Forwarded-For` fields, believed only as far as a trusted proxy wrote them.

@@ -131,7 +131,8 @@ class AiohttpConnection:
 
     async def drain(self) -> None:
         """Read what is left of the body, up to 64 KiB and 1 s, so that the client hears our answer instead of a reset;
-        if there is more, the connection closes."""
+        if there is more, the connection closes.
+        """
         left = _DRAINED
         content = self._request.content
         try:

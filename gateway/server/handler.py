@@ -88,9 +88,7 @@ class _Exchange:
         self._door = door
         self._request = request
         self._connection = connection
-        self.request_id = request_id(
-            [value for name, value in request.raw_headers if name.lower() == b"x-request-id"]
-        )
+        self.request_id = request_id([value for name, value in request.raw_headers if name.lower() == b"x-request-id"])
         self.head: Head | None = None
         self.address: Address | None = None
         self.allow: Allow | None = None
@@ -133,7 +131,10 @@ class _Exchange:
         peer = self._peer()
         self.address = client_address(peer, head.values(b"x-forwarded-for"), door.trusted_proxies)
         if door.allowed_hosts is not None and not _is_answered(head.host, door.allowed_hosts):
-            return Deny(reason=Reason.BAD_REQUEST, detail="headers: this Host is not answered here (admin.allowed_hosts)")
+            return Deny(
+                reason=Reason.BAD_REQUEST,
+                detail="headers: this Host is not answered here (admin.allowed_hosts)",
+            )
         if door.pages is not None:
             page = await door.pages.answer(head.method, head.target.path)
             if page is not None:

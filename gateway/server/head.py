@@ -108,9 +108,7 @@ def _judge_host(hosts: Sequence[bytes], authority: bytes | None, version: tuple[
     return authority if authority is not None else (hosts[0] if hosts else b"")
 
 
-def _judge_framing(
-    values: dict[bytes, list[bytes]], version: tuple[int, int]
-) -> tuple[bool, int | None] | Deny:
+def _judge_framing(values: dict[bytes, list[bytes]], version: tuple[int, int]) -> tuple[bool, int | None] | Deny:
     """Whether there is a body, and its length (RFC 9112 6): one way to read it, or none."""
     codings, lengths = values.get(b"transfer-encoding", []), values.get(b"content-length", [])
     if codings:

@@ -30,9 +30,7 @@ class TokenApi(Protocol):
 class Forwarder(Protocol):
     """The way to the upstreams."""
 
-    async def forward(
-        self, allow: Allow, request: ForwardedRequest, connection: ClientConnection
-    ) -> Deny | None:
+    async def forward(self, allow: Allow, request: ForwardedRequest, connection: ClientConnection) -> Deny | None:
         """Relay request and answer; a Deny when nothing was answered yet. Raises ClientGone."""
 
 

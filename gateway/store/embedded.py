@@ -122,13 +122,11 @@ class EmbeddedServer:
         socket = str(home / "valkey.sock")
         if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
             home.rmdir()
-            home = Path(tempfile.mkdtemp(prefix="zonegate-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it ours alone
+            home = Path(tempfile.mkdtemp(prefix="zonegate-", dir="/tmp"))
             socket = str(home / "valkey.sock")
         log = (self._data_dir / "server.log").open("a")
         with log:
-            self._child = spawn(
-                [_binary(), *self._options(socket)], stdout=log, stderr=log, cwd=str(self._data_dir)
-            )
+            self._child = spawn([_binary(), *self._options(socket)], stdout=log, stderr=log, cwd=str(self._data_dir))
         while time.monotonic() < deadline:
             if self._child.poll() is not None:
                 self._forget(home)
@@ -185,6 +183,8 @@ class EmbeddedServer:
             self._forget(Path(running.socket).parent)
 
     def _end_adopted(self, running: Running) -> None:
-        with contextlib.closing(Redis(unix_socket_path=running.socket, socket_timeout=_STOP_TIMEOUT)) as client:
-            with contextlib.suppress(RedisError, OSError):
-                client.shutdown()
+        with (
+            contextlib.closing(Redis(unix_socket_path=running.socket, socket_timeout=_STOP_TIMEOUT)) as client,
+            contextlib.suppress(RedisError, OSError),
+        ):
+            client.shutdown()

@@ -80,9 +80,7 @@ def _decode(raw: bytes, type_: type[T]) -> T:
 class RedisStore:
     """The `TokenStore` of production. Keys and scripts: see `keys.py` and `scripts.py`."""
 
-    def __init__(
-        self, reader: Redis, writer: Redis, *, peppers: Sequence[str], audit: AuditLimits
-    ) -> None:
+    def __init__(self, reader: Redis, writer: Redis, *, peppers: Sequence[str], audit: AuditLimits) -> None:
         """`reader` and `writer` may be the same; they differ in their time limits. `peppers`: public names."""
         # redis-py types an answer by what any setting of its client could make of it; ours are bytes.
         self._reader: Any = reader

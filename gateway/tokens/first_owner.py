@@ -56,7 +56,5 @@ def first_owner(
         expires_on=None,
         status=Status.ACTIVE,
     )
-    token = lifecycle.issue(
-        draft, token_id=token_id, owner=ref, issued_by="", digest=peppers.sign(secret), now=now
-    )
+    token = lifecycle.issue(draft, token_id=token_id, owner=ref, issued_by="", digest=peppers.sign(secret), now=now)
     return owner, token, secret

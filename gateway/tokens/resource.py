@@ -145,9 +145,7 @@ _BAD_ID: Final = "not an id: 32 lower-case hex digits, or 1 to 64 of A-Z a-z 0-9
 def _is_named_id(name: str) -> bool:
     # "com.cloudflare.api.account.zone" is the name of a scope; and an id in capitals would match no request, which
     # in a deny policy would leave open what it was meant to close.
-    return _is(Grammar.ID, name) or (
-        _is(Grammar.NAME, name) and name != "zone" and not _MISSPELT_ID.fullmatch(name)
-    )
+    return _is(Grammar.ID, name) or (_is(Grammar.NAME, name) and name != "zone" and not _MISSPELT_ID.fullmatch(name))
 
 
 def _parse_zone(name: str) -> Resource | str:

@@ -109,9 +109,7 @@ def parse_json(body: bytes) -> tuple[Any, tuple[Fault, ...]]:
     if _depth(text) > DEEPEST:
         return None, (Fault("", f"nested deeper than {DEEPEST}"),)
     try:
-        value = json.loads(
-            text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_int
-        )
+        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_int)
     except _Unfit as unfit:
         return None, (Fault("", str(unfit)),)
     except json.JSONDecodeError as error:

@@ -167,9 +167,7 @@ def _policy(  # noqa: PLR0913 - one reader of one item; each argument is one thi
     )
 
 
-def _groups(
-    value: object, groups: PermissionGroups, faults: _Faults, *at: str | int
-) -> dict[int, PermissionGroup]:
+def _groups(value: object, groups: PermissionGroups, faults: _Faults, *at: str | int) -> dict[int, PermissionGroup]:
     """The known groups by their index in the body."""
     found = {}
     for index, item in enumerate(
@@ -186,9 +184,7 @@ def _groups(
     return found
 
 
-def _resources(
-    value: object, named: dict[int, PermissionGroup], faults: _Faults, *at: str | int
-) -> dict[str, Any]:
+def _resources(value: object, named: dict[int, PermissionGroup], faults: _Faults, *at: str | int) -> dict[str, Any]:
     here = (*at, "resources")
     if not isinstance(value, dict):
         faults.add("missing" if value is _MISSING else "not an object", *here)

@@ -42,7 +42,7 @@ async def client(
 def ask(client: Client) -> Ask:
     """`status, answer = await ask(method, path below /client/v4, ...)`."""
 
-    async def ask(method: str, path: str, **options: Any) -> tuple[int, Any]:
+    async def ask(method: str, path: str, **options: Any) -> tuple[int, Any]:  # noqa: ANN401 - aiohttp's own
         async with client.request(method, f"/client/v4{path}", **options) as response:
             return response.status, await response.json()
 

@@ -1,0 +1,191 @@
+"""`zonegate demo`: everything at once, on this machine, with lines to paste."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import aiohttp
+import msgspec
+import typer
+
+from gateway.access.ports import Conflict
+from gateway.app import StartError, initialise, serve, store_url
+from gateway.child_process import end, spawn
+from gateway.cli.failure import told
+from gateway.demo.dataset import ZONES
+from gateway.settings import Admin, Listen, Log, Settings, Store, Upstream, UpstreamCredential
+from gateway.telemetry.logs import configure_logs
+from gateway.tokens.secret import Sensitive
+
+_CREDENTIAL: Final = "ZONEGATE_DEMO_CREDENTIAL"
+_BASE: Final = "/client/v4"
+_APIS: Final = ("cloudflare-dns", "billing")
+_NAME: Final = "demo: DNS of alpha.example"
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+
+
+class Kept(msgspec.Struct):
+    """The demo's secrets, so that a second start can print its lines again. A gateway in earnest keeps none."""
+
+    first: str
+    dns: str = ""
+
+
+def _settings(data_dir: Path, port: int, admin_port: int, upstream: str, credential: str) -> Settings:
+    return Settings(
+        listen=Listen(port=port),
+        admin=Admin(port=admin_port),
+        store=Store(data_dir=str(data_dir)),
+        log=Log(access=sys.stderr.isatty()),
+        upstreams={
+            name: Upstream(
+                targets=(upstream,),
+                base_path=_BASE,
+                credential=UpstreamCredential(value=Sensitive(f"Bearer {credential}")),
+            )
+            for name in _APIS
+        },
+    )
+
+
+@contextmanager
+def _upstream(credential: str, journal: Path | None) -> Iterator[str]:
+    """The demo upstream in a process of its own; gives its URL."""
+    arguments = [
+        sys.executable,
+        "-m",
+        "gateway.demo.upstream",
+        "--port",
+        "0",
+        "--credential-env",
+        _CREDENTIAL,
+    ]
+    arguments += ["--journal", str(journal)] if journal else []
+    child = spawn(arguments, stdout=subprocess.PIPE, env={**os.environ, _CREDENTIAL: credential})
+    try:
+        line = child.stdout.readline() if child.stdout else ""
+        if not line:
+            msg = "the demo upstream ended at once"
+            raise StartError(msg)
+        yield line.split()[-1]
+    finally:
+        end(child)
+        if child.stdout:
+            child.stdout.close()
+
+
+def _first_token(settings: Settings, kept_file: Path) -> Kept:
+    """The first token's secret: out of a new store, or as the last start kept it."""
+    try:
+        _, secret, _ = initialise(settings)
+    except Conflict:
+        try:
+            return msgspec.json.decode(kept_file.read_bytes(), type=Kept)
+        except (OSError, msgspec.MsgspecError):
+            msg = f"{kept_file} is gone, and with it the first token: remove {kept_file.parent} to begin anew"
+            raise StartError(msg) from None
+    kept = Kept(secret.reveal())
+    _keep(kept, kept_file)
+    return kept
+
+
+def _keep(kept: Kept, kept_file: Path) -> None:
+    fresh = kept_file.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(msgspec.json.encode(kept))
+    fresh.replace(kept_file)
+
+
+async def _dns_token(url: str, kept: Kept) -> str:
+    """The secret of a token for one zone: the kept one if it still works, else a new one."""
+    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+
+        async def call(secret: str, method: str, path: str, body: object = None) -> dict[str, Any]:
+            headers = {"Authorization": f"Bearer {secret}"}
+            async with session.request(method, url + path, headers=headers, json=body) as response:
+                found: dict[str, Any] = await response.json()
+                return found
+
+        if kept.dns and (await call(kept.dns, "GET", "/user/tokens/verify"))["success"]:
+            return kept.dns
+        groups = await call(kept.first, "GET", "/user/tokens/permission_groups?name=DNS%20Write")
+        if not groups["success"]:
+            msg = (
+                "the kept first token does not work any more (was it rolled?): remove the data directory to begin anew"
+            )
+            raise StartError(msg)
+        body = {
+            "name": _NAME,
+            "policies": [
+                {
+                    "effect": "allow",
+                    "permission_groups": [{"id": groups["result"][0]["id"]}],
+                    "resources": {f"com.cloudflare.api.account.zone.{ZONES['alpha.example']}": "*"},
+                }
+            ],
+        }
+        created = await call(kept.first, "POST", "/user/tokens", body)
+        secret: str = created["result"]["value"]
+        return secret
+
+
+def _lines(url: str, first: str, dns: str) -> str:
+    """What to paste, each line with what it gives."""
+    token_id = dns.split("_")[1]
+    ours, other = ZONES["alpha.example"], ZONES["beta.example"]
+    return f"""
+Zonegate runs, in front of a demo API with zones, records, accounts and billing. Ctrl-C ends all of it.
+Paste into another terminal:
+
+    export API={url}
+    export FIRST={first}
+    export TOKEN={dns}
+
+    # FIRST may do everything; TOKEN may edit the DNS of alpha.example and nothing else.
+    # 200: its own zone's records
+    curl -i "$API/zones/{ours}/dns_records" -H "Authorization: Bearer $TOKEN"
+    # 403: another zone, and the answer says what is missing
+    curl -i "$API/zones/{other}/dns_records" -H "Authorization: Bearer $TOKEN"
+    # 200: the token is valid and active
+    curl -i "$API/user/tokens/verify" -H "Authorization: Bearer $TOKEN"
+    # 200: roll it; the answer is the new secret
+    curl -i -X PUT "$API/user/tokens/{token_id}/value" -H "Authorization: Bearer $FIRST" -d '{{}}'
+    # 401: the old secret is dead
+    curl -i "$API/user/tokens/verify" -H "Authorization: Bearer $TOKEN"
+"""
+
+
+def demo(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where clients come in.")] = 8080,
+    admin_port: Annotated[int, typer.Option(min=1, max=65535, help="Where operators come in.")] = 8081,
+    data_dir: Annotated[Path, typer.Option(help="Where the embedded store keeps its tokens.")] = Path(".zonegate"),
+    journal: Annotated[
+        Path | None, typer.Option(help="Have the demo API write each request that reaches it to this file.")
+    ] = None,
+) -> None:
+    """Start a store, a demo API, and the gateway in front of it, with a first token and curl lines to paste.
+
+    A second start finds its tokens again. Example: [bold]zonegate demo --port 8090[/bold]
+    """
+    configure_logs("auto", "info" if sys.stderr.isatty() else "warning")
+    credential = secrets.token_hex(16)
+    kept_file = data_dir / "demo.json"
+    with told(), _upstream(credential, journal) as upstream:
+        settings = _settings(data_dir, port, admin_port, upstream, credential)
+        with store_url(settings):
+            kept = _first_token(settings, kept_file)
+            url = f"http://{settings.listen.host}:{port}{settings.listen.prefix}"
+
+            async def ready() -> None:
+                kept.dns = await _dns_token(url, kept)
+                _keep(kept, kept_file)
+                typer.echo(_lines(url, kept.first, kept.dns))
+
+            serve(settings, ready)
+    typer.echo("Zonegate has ended; its tokens are kept in " + json.dumps(str(data_dir)))
