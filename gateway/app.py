@@ -183,7 +183,7 @@ class Gateway:
 
         limits = settings.limits
 
-        def door(table: RouteTable | None, **rest: Any) -> Door:
+        def door(table: RouteTable | None, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
             return Door(
                 admission=Admission(
                     store,
@@ -269,7 +269,10 @@ async def _claim(store: RedisStore) -> None:
 
 
 def serve(settings: Settings, ready: Ready | None = None) -> None:
-    """Run the gateway until SIGINT or SIGTERM; `ready` is awaited once it listens. Raises StoreRefused, SettingsError, CatalogError, EmbeddedError, StartError."""
+    """Run the gateway until SIGINT or SIGTERM; `ready` is awaited once it listens.
+
+    Raises SettingsError, CatalogError, EmbeddedError, StoreRefused, StartError.
+    """
     _check_aiohttp()
     catalog = build_catalog(settings)
     with store_url(settings) as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

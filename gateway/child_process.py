@@ -10,13 +10,18 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def _die_with_parent(parent: int) -> None:
-    """Let the kernel end this process when its parent dies, even by SIGKILL (Linux; prctl(2)).
+def die_with_parent(parent: int | None = None) -> None:
+    """From now on SIGTERM comes when the parent ends, even by SIGKILL (Linux, prctl(2)); ends at once if it has.
 
-    Elsewhere the next start adopts the server that was left.
+    "Parent" is the thread that started us: a caller starts its children from the main thread. Elsewhere than on
+    Linux nothing happens: the next start adopts an embedded server that was left. `parent`: its pid, where the caller
+    knew it before the fork.
     """
+    if sys.platform != "linux":
+        return
+    expected = os.getppid() if parent is None else parent
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel knew
+    if os.getppid() != expected:  # it ended before the kernel knew
         os._exit(1)
 
 
@@ -25,13 +30,12 @@ def spawn(arguments: list[str], **options: object) -> "subprocess.Popen[str]":
     dies with us.
     """
     parent = os.getpid()
-    before = (lambda: _die_with_parent(parent)) if sys.platform == "linux" else None
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]  # noqa: S603 - no shell, our own arguments
         arguments,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         text=True,
-        preexec_fn=before,  # noqa: PLW1509 - no thread has been started yet
+        preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - no thread has been started yet
         **options,
     )
 

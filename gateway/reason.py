@@ -6,6 +6,7 @@ path in 7003 and the address in 9109, both escaped here.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -175,7 +176,7 @@ def refuse(deny: Deny) -> Answer:
     note = deny.note or _TOLD_TO_THE_HOLDER.get(deny.reason, "")
     messages = [{"code": row.code, "message": note}] if note else []
     fields = list(_JSON)
-    if row.status == 401:
+    if row.status == HTTPStatus.UNAUTHORIZED:
         fields.append(("WWW-Authenticate", "Bearer"))
     if deny.needs:
         fields.append(("X-Accepted-Permissions", ", ".join(deny.needs)))

@@ -1,6 +1,7 @@
 """Policies, compiled: which pairs of (permission group, resource) they give, and which they take away (DESIGN 5)."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -36,7 +37,9 @@ def compile_rights(policies: Iterable[Policy]) -> tuple[Right, ...]:
     )
 
 
-def gives(rights: Iterable[Right], opened_by: Iterable[Set[str]], touched: Touched, account: str | None = None) -> bool:
+def gives(
+    rights: Iterable[Right], opened_by: Iterable[AbstractSet[str]], touched: Touched, account: str | None = None
+) -> bool:
     """Whether some group is given on `touched` by an allow and taken away by no deny.
 
     `opened_by`: for each group that would do, the ids that stand for it in a policy. An allow and a deny meet only in
@@ -51,7 +54,7 @@ def gives(rights: Iterable[Right], opened_by: Iterable[Set[str]], touched: Touch
     )
 
 
-def _touches(right: Right, ids: Set[str], touched: Touched, account: str | None, effect: Effect) -> bool:
+def _touches(right: Right, ids: AbstractSet[str], touched: Touched, account: str | None, effect: Effect) -> bool:
     if right.effect is not effect or right.groups.isdisjoint(ids):
         return False
     enough = {Coverage.YES} if effect is Effect.ALLOW else {Coverage.YES, Coverage.UNKNOWN}

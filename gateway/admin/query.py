@@ -52,11 +52,11 @@ def list_query(query: bytes) -> ListQuery | Deny:
     if isinstance(found, Deny):
         return found
     direction, expired = found.get("direction", "asc"), found.get("include_expired", "false")
+    if direction not in ("asc", "desc"):
+        return _bad("direction is asc or desc")
+    if expired not in _BOOLEANS:
+        return _bad("include_expired is true or false")
     try:
-        if direction not in ("asc", "desc"):
-            raise _Unfit("direction is asc or desc")
-        if expired not in _BOOLEANS:
-            raise _Unfit("include_expired is true or false")
         return ListQuery(
             page=_number(found, "page", 1, 1, 999_999_999),
             per_page=_number(found, "per_page", DEFAULT_PER_PAGE, LEAST_PER_PAGE, MOST_PER_PAGE),

@@ -224,10 +224,8 @@ class _Compiler:
         return tuple(self.permission(name, scope, entry) for name in entry.permission)
 
     def permission(self, name: str, scope: Scope, entry: _RouteEntry) -> PermissionGroup:
-        if name.startswith("id:"):
-            group = self.groups.get(name.removeprefix("id:"))
-        else:
-            group = self.groups.named(name, scope)
+        by_id = name.startswith("id:")
+        group = self.groups.get(name.removeprefix("id:")) if by_id else self.groups.named(name, scope)
         if group is None or scope not in group.scopes:
             raise self.fail(f"permission: there is no permission group {name!r} on a {scope.word}", entry)
         return group

@@ -116,9 +116,7 @@ async def _dns_token(url: str, kept: Kept) -> str:
             return kept.dns
         groups = await call(kept.first, "GET", "/user/tokens/permission_groups?name=DNS%20Write")
         if not groups["success"]:
-            msg = (
-                "the kept first token does not work any more (was it rolled?): remove the data directory to begin anew"
-            )
+            msg = "the kept first token is dead (was it rolled?): remove the data directory to begin anew"
             raise StartError(msg)
         body = {
             "name": _NAME,

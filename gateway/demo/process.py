@@ -1,7 +1,6 @@
 """The demo upstream as a process of its own: it listens, says so, ends when told, and with its parent."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -13,28 +12,10 @@ from aiohttp.abc import AbstractAccessLogger
 
 HOST: Final = "127.0.0.1"
 WRONG_USE: Final = 2
-_PR_SET_PDEATHSIG: Final = 1
 _SHUTDOWN_SECONDS: Final = 2.0
 # A gateway may pass on a head of its own full size, and adds fields to it.
 _LONGEST_LINE: Final = 1 << 17
 _MOST_FIELDS: Final = 256
-
-
-def die_with_parent() -> None:
-    """From now on SIGTERM comes when the parent ends. Raises SystemExit if it has ended already; Linux only.
-
-    "Parent" is the thread that started us (prctl(2)): a caller starts this process from its main thread.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    # It may have ended before the call, and then no signal ever comes.
-    if os.getppid() != parent:
-        raise SystemExit(0)
 
 
 def serve(app: web.Application, port: int, access_log_class: type[AbstractAccessLogger]) -> int:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from gateway.child_process import die_with_parent
 from gateway.demo import process
 from gateway.demo.arrival import arrival, unreadable_log
 from gateway.demo.dataset import ACCOUNTS, RECORDS, USER, ZONES, Dataset
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--credential-env", required=True, metavar="NAME", help="the environment variable that holds it")
     add("--journal", type=Path, metavar="FILE", help="append each request as a line of JSON")
     options = parser.parse_args(arguments)
-    process.die_with_parent()
+    die_with_parent()
     credential = os.environ.get(options.credential_env, "")
     if not credential:
         sys.stderr.write(f"demo upstream: environment variable {options.credential_env} is empty\n")

@@ -59,13 +59,13 @@ class _StreamedBody(Payload):
         self._started = False
         self.refused: BodyRefused | None = None
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002 - Payload's signature
         raise TypeError
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002 - as it comes
         if self._started:
             msg = "the body was sent already"
             raise RuntimeError(msg)

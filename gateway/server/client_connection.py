@@ -173,7 +173,7 @@ class _Refused(Written):
         super().__init__(connection)
         self._deny = deny
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 - the connection has it
         try:
             await self._connection.answer(refuse(self._deny), request_id([]))
         except ClientGone:

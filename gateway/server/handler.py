@@ -30,8 +30,8 @@ _LOCAL: Final = frozenset({"localhost"})
 class Door(msgspec.Struct, frozen=True):
     """What one listener lets in, and where it leads.
 
-    `admission`, `forwarder`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is answered; `max_body` in
-    bytes (0: no limit), `body_idle_timeout` in seconds.
+    `admission`, `forwarder`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is answered;
+    `max_body` in bytes (0: no limit), `body_idle_timeout` in seconds.
     """
 
     admission: Admission | None

@@ -24,8 +24,9 @@ end
 """
 
 # KEYS  1 document, 2 owner's list, 3 expiries, 4 sequence, 5 audit
-# ARGV  1 the document as it was read ("" = not there), 2 the new one ("" = delete), 3 token id, 4 now (us: a new token's place in
-#       the list, finer than a second), 5 expires_on or "", 6 most audit entries, 7 oldest audit id, 8 channel, 9... the audit entry's fields and values
+# ARGV  1 the document as it was read ("" = not there), 2 the new one ("" = delete), 3 token id,
+#       4 now (microseconds: a new token's place in the list), 5 expires_on or "",
+#       6 most audit entries, 7 oldest audit id, 8 channel, 9... the audit entry's fields and values
 # Returns the change's number, or 0 when the document is not what it was: nothing is written then.
 CHANGE: Final = (
     _RECORD

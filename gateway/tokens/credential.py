@@ -1,6 +1,7 @@
 """Reading the credential out of a request's fields (RFC 6750 2.1; the scheme in any case, RFC 9110 11.1)."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from gateway.reason import Deny, Reason
@@ -9,7 +10,7 @@ from gateway.tokens.secret import Credential, parse_secret
 AUTHORIZATION: Final = "authorization"
 
 
-def read_credential(fields: Iterable[tuple[bytes, bytes]], names: Set[str]) -> Credential | Deny:
+def read_credential(fields: Iterable[tuple[bytes, bytes]], names: AbstractSet[str]) -> Credential | Deny:
     """The one credential among `fields`, looked for in the fields called `names` (lower case).
 
     `Authorization` holds `Bearer SECRET`, any other field the bare secret. Two of them are malformed, even when both

@@ -136,7 +136,7 @@ def parse_resource(key: str, value: object) -> Resource | str:
     if key.startswith(_USER_PREFIX):
         name = key.removeprefix(_USER_PREFIX)
         return User(name) if _is_named_id(name) else _BAD_ID
-    return "not a resource: it starts with com.cloudflare.api.account.zone., com.cloudflare.api.account. or com.cloudflare.api.user."
+    return f"not a resource: it starts with {_ZONE_PREFIX}, {_ACCOUNT_PREFIX} or {_USER_PREFIX}"
 
 
 _BAD_ID: Final = "not an id: 32 lower-case hex digits, or 1 to 64 of A-Z a-z 0-9 _ -"

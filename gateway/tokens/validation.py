@@ -1,4 +1,4 @@
-"""From a request body to a `Draft`, or to every fault in it at once, each with a JSON pointer (token API: create, update).
+"""From a request body to a `Draft`, or to all its faults, each with a JSON pointer (token API: create, update).
 
 Unknown fields are faults: a misspelt `expires_on` must not make a token that lives for ever. What the server itself
 put into its answers (`id` and `name` of policies and groups) is accepted and ignored, because clients send it back.
@@ -84,7 +84,7 @@ def validate_token(
     kept = {policy.id for policy in current.policies} if current else set()
     draft = Draft(
         name=_name(fields.get("name", _MISSING), faults),
-        policies=_policies(fields.get("policies", _MISSING), groups, faults, new_id, kept),
+        policies=_PolicyReader(groups, faults, new_id, kept).read(fields.get("policies", _MISSING)),
         condition=_condition(fields.get("condition"), faults),
         not_before=_date("not_before", fields, faults),
         expires_on=_date("expires_on", fields, faults),
@@ -134,81 +134,79 @@ def _check_dates(draft: Draft, now: float, current: Token | None, faults: _Fault
         faults.add("in the past", "expires_on")
 
 
-def _policies(
-    value: object, groups: PermissionGroups, faults: _Faults, new_id: Callable[[], str], kept: Collection[str]
-) -> tuple[Policy, ...]:
-    items = faults.items(value, MOST_POLICIES, "policies", least=1)
-    return tuple(_policy(item, groups, faults, new_id, kept, index) for index, item in enumerate(items))
+class _PolicyReader:
+    """Reads the policies of one body. `kept`: ids of policies that an update may send back."""
 
+    def __init__(
+        self, groups: PermissionGroups, faults: _Faults, new_id: Callable[[], str], kept: Collection[str]
+    ) -> None:
+        self._groups = groups
+        self._faults = faults
+        self._new_id = new_id
+        self._kept = kept
 
-def _policy(  # noqa: PLR0913 - one reader of one item; each argument is one thing it needs
-    value: object,
-    groups: PermissionGroups,
-    faults: _Faults,
-    new_id: Callable[[], str],
-    kept: Collection[str],
-    index: int,
-) -> Policy:
-    at = ("policies", index)
-    fields = faults.members(value, {"id", "effect", "permission_groups", "resources"}, *at)
-    effect = fields.get("effect", _MISSING)
-    if effect not in ("allow", "deny"):
-        faults.add('"allow" or "deny"', *at, "effect")
-        effect = "allow"
-    named = _groups(fields.get("permission_groups", _MISSING), groups, faults, *at)
-    resources = _resources(fields.get("resources", _MISSING), named, faults, *at)
-    sent = fields.get("id")
-    return Policy(
-        # A policy that an update sends back keeps its id; any other id in a body means nothing.
-        id=sent if isinstance(sent, str) and sent in kept else new_id(),
-        effect=Effect(effect),
-        permission_groups=tuple(group.id for group in named.values()),
-        resources=resources,
-    )
+    def read(self, value: object) -> tuple[Policy, ...]:
+        items = self._faults.items(value, MOST_POLICIES, "policies", least=1)
+        return tuple(self._policy(item, "policies", index) for index, item in enumerate(items))
 
+    def _policy(self, value: object, *at: str | int) -> Policy:
+        fields = self._faults.members(value, {"id", "effect", "permission_groups", "resources"}, *at)
+        effect = fields.get("effect", _MISSING)
+        if effect not in ("allow", "deny"):
+            self._faults.add('"allow" or "deny"', *at, "effect")
+            effect = "allow"
+        named = self._named(fields.get("permission_groups", _MISSING), *at, "permission_groups")
+        resources, scopes = self._resources(fields.get("resources", _MISSING), *at, "resources")
+        self._check_scopes(named, scopes, *at, "permission_groups")
+        sent = fields.get("id")
+        return Policy(
+            # A policy that an update sends back keeps its id; any other id in a body means nothing.
+            id=sent if isinstance(sent, str) and sent in self._kept else self._new_id(),
+            effect=Effect(effect),
+            permission_groups=tuple(group.id for group in named.values()),
+            resources=resources,
+        )
 
-def _groups(value: object, groups: PermissionGroups, faults: _Faults, *at: str | int) -> dict[int, PermissionGroup]:
-    """The known groups by their index in the body."""
-    found = {}
-    for index, item in enumerate(
-        faults.items(value, MOST_GROUPS, *at, "permission_groups", least=1),
-    ):
-        here = (*at, "permission_groups", index)
-        fields = faults.members(item, {"id", "name", "meta"}, *here)
-        group_id = faults.text(fields.get("id", _MISSING), *here, "id")
-        group = groups.get(group_id)
-        if group is not None:
-            found[index] = group
-        elif group_id:
-            faults.add("unknown permission group", *here, "id")
-    return found
+    def _named(self, value: object, *at: str | int) -> dict[int, PermissionGroup]:
+        """The known groups by their index in the body."""
+        found = {}
+        for index, item in enumerate(self._faults.items(value, MOST_GROUPS, *at, least=1)):
+            fields = self._faults.members(item, {"id", "name", "meta"}, *at, index)
+            group_id = self._faults.text(fields.get("id", _MISSING), *at, index, "id")
+            group = self._groups.get(group_id)
+            if group is not None:
+                found[index] = group
+            elif group_id:
+                self._faults.add("unknown permission group", *at, index, "id")
+        return found
 
+    def _resources(self, value: object, *at: str | int) -> tuple[dict[str, Any], set[Scope]]:
+        """The resources as sent, and the scopes they lie in."""
+        if not isinstance(value, dict):
+            self._faults.add("missing" if value is _MISSING else "not an object", *at)
+            return {}, set()
+        if not 1 <= len(value) <= MOST_RESOURCES:
+            self._faults.add(f"{len(value)} resources: it takes 1 to {MOST_RESOURCES}", *at)
+            return {}, set()
+        scopes: set[Scope] = set()
+        for key, item in value.items():
+            match parse_resource(key, item):
+                case str() as fault:
+                    self._faults.add(fault, *at, key)
+                case resource:
+                    scopes.add(SCOPE_OF[type(resource)])
+        return value, scopes
 
-def _resources(value: object, named: dict[int, PermissionGroup], faults: _Faults, *at: str | int) -> dict[str, Any]:
-    here = (*at, "resources")
-    if not isinstance(value, dict):
-        faults.add("missing" if value is _MISSING else "not an object", *here)
-        return {}
-    if not 1 <= len(value) <= MOST_RESOURCES:
-        faults.add(f"{len(value)} resources: it takes 1 to {MOST_RESOURCES}", *here)
-        return {}
-    scopes: set[Scope] = set()
-    for key, item in value.items():
-        match parse_resource(key, item):
-            case str() as fault:
-                faults.add(fault, *here, key)
-            case resource:
-                scopes.add(SCOPE_OF[type(resource)])
-    for index, group in named.items():
-        for scope in sorted(scopes - set(group.scopes)):
-            faults.add(
-                f"{group.name} is a permission on a {group.scopes[0].word}, "
-                f"and this policy names a resource of the scope {scope.word}: use one policy for each scope",
-                *at,
-                "permission_groups",
-                index,
-            )
-    return value
+    def _check_scopes(self, named: dict[int, PermissionGroup], scopes: set[Scope], *at: str | int) -> None:
+        """A pair of a group and a resource of another scope is no right at all: its sender means something else."""
+        for index, group in named.items():
+            for scope in sorted(scopes - set(group.scopes)):
+                self._faults.add(
+                    f"{group.name} is a permission on a {group.scopes[0].word}, and this policy names "
+                    f"a resource of the scope {scope.word}: use one policy for each scope",
+                    *at,
+                    index,
+                )
 
 
 def _condition(value: object, faults: _Faults) -> Condition:

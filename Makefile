@@ -1,0 +1,61 @@
+# Bare `make` prints what each target does. Everything happens in .venv, which is built when it is needed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test test-deep lint types fmt bench clean
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := pyproject.toml constraints.txt $(shell find gateway policies -name '*.py' -o -name '*.toml')
+RUN_ARGUMENTS ?=
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/installed ## start a store, a demo API and the gateway in front of it, with curl lines to paste
+	@exec $(BIN)/zonegate demo $(RUN_ARGUMENTS)
+
+test: .venv/ready ## unit, integration and end-to-end tests, of the built wheel (under 5 minutes)
+	$(BIN)/pytest -m "not deep" -n 2 --dist loadscope -q
+
+test-deep: .venv/ready ## what takes longer: the same with more examples, and the deep tests
+	ZONEGATE_HYPOTHESIS=deep $(BIN)/pytest -q
+
+lint: .venv/ready ## ruff (rules and format), import-linter, and whether tests/unit mirrors gateway
+	$(BIN)/ruff check gateway tests
+	$(BIN)/ruff format --check gateway tests
+	$(BIN)/lint-imports
+	$(BIN)/python tests/support/mirror.py
+
+types: .venv/ready ## mypy --strict over gateway
+	$(BIN)/mypy
+
+fmt: .venv/ready ## format the code, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only gateway tests
+	$(BIN)/ruff format gateway tests
+
+bench: .venv/ready ## what the gateway costs: requests a second and CPU a request, as ratios out of one run
+	$(BIN)/python tests/load/bench.py
+
+clean: ## remove what was built; the demo's tokens in .zonegate stay
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The package is installed as a wheel, as users have it, anew whenever a source changed.
+.venv/installed: $(SOURCES) | .venv/built
+	@echo "installing zonegate"
+	@$(PIP) install -c constraints.txt --no-build-isolation .
+	@$(PIP) install --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
+
+.venv/ready: .venv/installed
+	@echo "installing what tests and checks need"
+	@$(PIP) install -c constraints.txt --no-build-isolation ".[dev]"
+	@touch $@
+
+.venv/built:
+	@test -n "$(PYTHON)" || { echo "zonegate needs Python 3.11 or later"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "zonegate needs Python 3.11 or later: make PYTHON=/path/to/it"; exit 2; }
+	@"$(PYTHON)" -m venv .venv
+	@$(PIP) install -c constraints.txt hatchling
+	@touch $@

@@ -1,0 +1,197 @@
+"""A client of the token API: one conversation, one connection, a deadline, no second try.
+
+Whatever comes back is read into structs here; an answer that is not the token API's never gets further. Redirects are
+not followed: the secret goes to the address that was given, and nowhere else.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+
+from gateway.cli.answer import Answer, Envelope, Group, Note, ShownToken, Verified
+from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
+from gateway.tokens.resource import Scope
+from gateway.tokens.secret import Sensitive
+
+TIMEOUT: Final = 10.0
+"""Seconds for one request, from the connection to the answer's last byte."""
+_PER_PAGE: Final = 50
+_CHANGES: Final = frozenset({"POST", "PUT", "DELETE"})
+
+Talked = TypeVar("Talked")
+
+
+class NoAnswer(Exception):  # noqa: N818 - it is said to a person
+    """The token API did not answer, or what answered is not the token API: a line that names URL and remedy."""
+
+
+class Refused(Exception):  # noqa: N818 - it is said to a person
+    """The token API said no: `status`, and what it said."""
+
+    def __init__(self, status: int, errors: Sequence[Note], messages: Sequence[Note]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.errors = tuple(errors)
+        self.messages = tuple(messages)
+
+
+class TokenApi:
+    """The token API at `url`. Every method raises Refused and NoAnswer."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession, timeout: float) -> None:
+        self._url = url
+        self._session = session
+        self._timeout = timeout
+
+    async def tokens(self) -> list[Answer]:
+        """All tokens of the caller's owner, expired ones too, the oldest first."""
+        found: dict[str, Answer] = {}
+        page = pages = 1
+        while page <= pages:
+            query = f"?page={page}&per_page={_PER_PAGE}&direction=asc&include_expired=true"
+            envelope, _ = await self._ask("GET", f"/user/tokens{query}")
+            items = self._read(envelope.result, list[dict[str, Any]])
+            answers = [self._token(item) for item in items]
+            if all(answer.token.id in found for answer in answers):
+                break  # an empty page; or a server that knows no pages, and would keep us here for ever
+            found |= {answer.token.id: answer for answer in answers}
+            pages = envelope.result_info.total_pages if envelope.result_info else 1
+            page += 1
+        return list(found.values())
+
+    async def token(self, token_id: str) -> Answer:
+        """One token."""
+        envelope, etag = await self._ask("GET", f"/user/tokens/{token_id}")
+        return self._token(envelope.result, etag)
+
+    async def create(self, body: dict[str, Any]) -> tuple[Answer, Sensitive]:
+        """The new token, and its secret."""
+        envelope, etag = await self._ask("POST", "/user/tokens", body)
+        answer = self._token(envelope.result, etag)
+        if not answer.token.value:
+            raise self._foreign("a token without its value")
+        return answer, Sensitive(answer.token.value)
+
+    async def replace(self, token_id: str, body: dict[str, Any], etag: str) -> Answer:
+        """The token with `body` in its place, if it is still the one that `etag` names; else Refused with 412."""
+        envelope, new = await self._ask("PUT", f"/user/tokens/{token_id}", body, {"If-Match": etag})
+        return self._token(envelope.result, new)
+
+    async def roll(self, token_id: str) -> Sensitive:
+        """The new secret; the old one is dead."""
+        envelope, _ = await self._ask("PUT", f"/user/tokens/{token_id}/value", {})
+        return Sensitive(self._read(envelope.result, str))
+
+    async def delete(self, token_id: str) -> dict[str, Any]:
+        """What the API says of a token that is no more."""
+        envelope, _ = await self._ask("DELETE", f"/user/tokens/{token_id}")
+        return self._read(envelope.result, dict[str, Any])
+
+    async def verify(self) -> Verified:
+        """The caller's own token."""
+        envelope, _ = await self._ask("GET", "/user/tokens/verify")
+        raw = self._read(envelope.result, dict[str, Any])
+        notes = tuple(note.message for note in envelope.messages or ())
+        return Verified(raw, self._read(raw, Verified.Result), notes)
+
+    async def permission_groups(self) -> PermissionGroups:
+        """The gateway's permission groups; scopes that this version does not know are left out."""
+        envelope, _ = await self._ask("GET", "/user/tokens/permission_groups")
+        known = {scope.value: scope for scope in Scope}
+        return PermissionGroups(
+            PermissionGroup(group.id, group.name, tuple(known[scope] for scope in group.scopes if scope in known))
+            for group in self._read(envelope.result, list[Group])
+        )
+
+    async def own_user(self) -> str | None:
+        """The id of the user whom the caller's token belongs to; None when it is an account's."""
+        own = await self.verify()
+        owner = (await self.token(own.result.id)).token.owner
+        return owner.id if owner and owner.kind == "user" else None
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[Envelope, str | None]:
+        data = None if body is None else msgspec.json.encode(body)
+        headers = (headers or {}) | ({} if data is None else {"Content-Type": "application/json"})
+        try:
+            async with self._session.request(
+                method, self._url + path, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                status, content, etag = response.status, await response.read(), response.headers.get("ETag")
+        except TimeoutError:
+            raise NoAnswer(self._late(method)) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswer(self._unreachable(method, error)) from None
+        try:
+            envelope = msgspec.json.decode(content, type=Envelope)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self._foreign(f"status {status} and something else than its JSON") from None
+        if not envelope.success or not 200 <= status < 300:  # noqa: PLR2004 - RFC 9110 15.3
+            raise Refused(status, envelope.errors or (), envelope.messages or ())
+        return envelope, etag
+
+    def _token(self, raw: object, etag: str | None = None) -> Answer:
+        return Answer(self._read(raw, dict[str, Any]), self._read(raw, ShownToken), etag)
+
+    def _read(self, value: object, type_: type[Talked]) -> Talked:
+        try:
+            return msgspec.convert(value, type_)
+        except msgspec.ValidationError:
+            raise self._foreign("a result of another shape") from None
+
+    def _foreign(self, what: str) -> NoAnswer:
+        return NoAnswer(
+            f"{self._url}: what answers there is not the token API ({what}): "
+            "ZONEGATE_URL is the gateway's base URL with its prefix, such as http://127.0.0.1:8080/client/v4"
+        )
+
+    def _late(self, method: str) -> str:
+        unknown = "; whether it was done is unknown: look before you repeat it" if method in _CHANGES else ""
+        return (
+            f"{self._url}: no answer within {self._timeout:g} s{unknown}: "
+            "see whether the gateway is well, or set ZONEGATE_URL to another one"
+        )
+
+    def _unreachable(self, method: str, error: Exception) -> str:
+        match error:
+            case aiohttp.ClientSSLError():
+                why = "its certificate was not accepted: SSL_CERT_FILE names a file with its authority"
+            case aiohttp.ClientConnectorError(os_error=cause):
+                reason = f" ({cause.strerror})" if cause.strerror else ""
+                why = f"no connection{reason}: start the gateway with zonegate serve, or set ZONEGATE_URL"
+            case _:
+                unknown = "; whether it was done is unknown" if method in _CHANGES else ""
+                why = f"the connection broke off{unknown}: see whether ZONEGATE_URL is the gateway's base URL"
+        return f"{self._url}: {why}"
+
+
+@asynccontextmanager
+async def open_api(url: str, secret: Sensitive, timeout: float = TIMEOUT) -> AsyncIterator[TokenApi]:
+    """The token API at `url`, as the holder of `secret`."""
+    headers = {
+        "Authorization": f"Bearer {secret.reveal()}",
+        "Accept": "application/json",
+        # A proxy that compresses makes the ETag weak, and a weak one never matches (RFC 9110 13.1.1).
+        "Accept-Encoding": "identity",
+    }
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=timeout)) as session:
+        yield TokenApi(url, session, timeout)
+
+
+def talk(url: str, secret: Sensitive, conversation: Callable[[TokenApi], Awaitable[Talked]]) -> Talked:
+    """What `conversation` comes to. Raises Refused, NoAnswer."""
+
+    async def whole() -> Talked:
+        async with open_api(url, secret) as api:
+            return await conversation(api)
+
+    return asyncio.run(whole())

@@ -1,0 +1,24 @@
+"""Text of others on a terminal: names, messages and values that it must not obey."""
+
+import unicodedata
+from typing import Final
+
+# Control, format (bidirectional overrides, zero width), surrogate, private and unassigned characters; line and
+# paragraph separators. An escape could repaint the screen, an override could show a line in another order than it
+# has.
+_OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in _OBEYED:
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def printable(text: str) -> str:
+    """`text` in one line, each character that a terminal would obey as its escape (`\\u202e`).
+
+    It goes into plain text or `rich.text.Text`; where rich reads markup, `rich.markup.escape` comes on top.
+    """
+    return "".join(map(_shown, text))

@@ -1,0 +1,140 @@
+"""What people see of tokens: a list, one token, a new secret."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gateway.cli.answer import ShownPolicy, ShownToken
+from gateway.cli.printable import printable
+from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
+from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.resource import parse_resource
+from gateway.tokens.secret import Sensitive
+from gateway.tokens.summary import _group_in_words as group_in_words
+from gateway.tokens.summary import _resource_in_words as resource_in_words
+from gateway.tokens.summary import summarise
+from gateway.tokens.timestamp import parse_timestamp
+from gateway.tokens.token import Draft
+
+_STYLES: Final = {"active": "green", "disabled": "yellow", "expired": "red"}
+_MOST: Final = 4
+"""Permissions or resources of a policy that the list names; the rest it counts."""
+_UNBOUNDED: Final = 100_000
+"""Columns of what is no terminal: a line there is a row, whatever its length."""
+
+
+def _group(group_id: str, name: str) -> PermissionGroup:
+    return PermissionGroup(group_id, name or f"the unknown permission {group_id}", ())
+
+
+def _first(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _MOST} more" if len(words) > _MOST else ""
+    return printable(", ".join(words[:_MOST]) + more)
+
+
+def _permissions(policy: ShownPolicy) -> str:
+    words = [group_in_words(_group(group.id, group.name)) for group in policy.permission_groups]
+    return ("not " if policy.effect == "deny" else "") + _first(words)
+
+
+def _resources(policy: ShownPolicy) -> str:
+    found = ((key, parse_resource(key, value)) for key, value in policy.resources.items())
+    return _first([key if isinstance(resource, str) else resource_in_words(resource) for key, resource in found])
+
+
+def token_table(tokens: Iterable[ShownToken]) -> Table:
+    """A row for each policy of each token; what is the token's own stands in the first of them."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("id", no_wrap=True, overflow="fold", min_width=32)
+    for header in ("name", "status", "permissions", "resources", "expires"):
+        table.add_column(header, overflow="fold")
+    for token in tokens:
+        own = (
+            Text(printable(token.id)),
+            Text(printable(token.name)),
+            Text(printable(token.status), style=_STYLES.get(token.status, "")),
+        )
+        expires = Text(printable(token.expires_on or "never"))
+        first, *rest = [(Text(_permissions(policy)), Text(_resources(policy))) for policy in token.policies] or [
+            (Text("none"), Text("none"))
+        ]
+        table.add_row(*own, *first, expires)
+        for permissions, resources in rest:
+            table.add_row("", "", "", permissions, resources, "")
+    return table
+
+
+def rights_in_words(token: ShownToken) -> list[str]:
+    """What the token may do, from where and when: as its maker was told."""
+    groups = {group.id: _group(group.id, group.name) for policy in token.policies for group in policy.permission_groups}
+    draft = Draft(
+        name=token.name,
+        policies=tuple(
+            Policy(
+                id="",
+                effect=Effect(policy.effect),
+                permission_groups=tuple(group.id for group in policy.permission_groups),
+                resources=policy.resources,
+            )
+            for policy in token.policies
+        ),
+        condition=token.condition,
+        not_before=parse_timestamp(token.not_before or ""),
+        expires_on=parse_timestamp(token.expires_on or ""),
+        status=None,
+    )
+    return summarise(draft, PermissionGroups(groups.values()))
+
+
+def token_sheet(token: ShownToken) -> Table:
+    """All of one token."""
+    sheet = Table.grid(padding=(0, 2))
+    sheet.add_column(no_wrap=True)
+    sheet.add_column(overflow="fold")
+    rows = (
+        ("id", token.id),
+        ("name", token.name),
+        ("status", token.status),
+        ("owner", f"{token.owner.kind} {token.owner.id}" if token.owner else None),
+        ("issued on", token.issued_on),
+        ("modified on", token.modified_on),
+        ("last used on", token.last_used_on),
+    )
+    for key, value in rows:
+        if value is not None:
+            style = _STYLES.get(value, "") if key == "status" else ""
+            sheet.add_row(Text(key), Text(printable(value), style=style))
+    for index, line in enumerate(rights_in_words(token)):
+        sheet.add_row(Text("" if index else "it"), Text(printable(line)))
+    return sheet
+
+
+def secret_lines(url: str, secret: Sensitive) -> list[str]:
+    """The secret, in its one showing, and how to try it."""
+    shown = printable(secret.reveal())
+    return [
+        "",
+        f"    {shown}",
+        "",
+        "The secret is not shown again. Test it:",
+        "",
+        f'    curl {shlex.quote(f"{url}/user/tokens/verify")} -H "Authorization: Bearer {shown}"',
+    ]
+
+
+def print_table(table: RenderableType) -> None:
+    """`table` on standard output: as wide as the terminal; into a file or a pipe, as wide as it is."""
+    Console(width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False).print(table)
+
+
+def print_json(value: object) -> None:
+    """`value` on standard output, in ASCII: every terminal and every program reads the same."""
+    typer.echo(json.dumps(value, indent=2))

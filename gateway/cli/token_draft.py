@@ -1,0 +1,137 @@
+"""Request bodies out of flags: a new token, and a token as an edit would have it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from gateway.catalog.template import Template
+from gateway.cli.moment import FORMS, parse_moment
+from gateway.cli.policy_draft import draft_policies
+from gateway.cli.printable import printable
+from gateway.cli.token_flag import Flags, WrongUse
+from gateway.reason import Fault
+from gateway.tokens.condition import parse_network
+from gateway.tokens.permission_group import PermissionGroups
+from gateway.tokens.timestamp import format_timestamp
+from gateway.tokens.token import Draft
+from gateway.tokens.validation import validate_token
+
+Body = dict[str, Any]
+
+# The first pointer that a fault's begins with says which flag it was.
+_FLAG_OF: Final = (
+    ("/name", "--name"),
+    ("/condition/request_ip/in", "--ip"),
+    ("/condition/request_ip/not_in", "--not-ip"),
+    ("/condition/request_ip", "--ip, --not-ip"),
+    ("/not_before", "--not-before"),
+    ("/expires_on", "--expires"),
+    ("/policies", "--permission, --zone, --account"),
+)
+
+
+def new_token(
+    flags: Flags, template: Template | None, groups: PermissionGroups, user_id: str | None, now: float
+) -> Body:
+    """The body that creates a token. Raises WrongUse."""
+    name = flags.name if flags.name is not None else (template.name if template else None)
+    if name is None:
+        msg = "--name: give it one; only a template brings one along"
+        raise WrongUse(msg)
+    policies = draft_policies(flags, template, groups, user_id)
+    return {"name": name, "policies": policies} | _limits({}, flags, now)
+
+
+def changed_token(
+    shown: Body,
+    flags: Flags,
+    template: Template | None,
+    groups: PermissionGroups | None,
+    user_id: str | None,
+    now: float,
+) -> Body:
+    """The body that puts `shown` (a token as the API gives it) back with what `flags` change. Raises WrongUse.
+
+    Whole: what this version does not know goes back as it came, because what is left out is removed. But for the
+    status, which stays when it is left out, and which nobody may set to "expired". `groups` are there when a flag
+    says something of policies.
+    """
+    body = {key: value for key, value in shown.items() if key != "status"}
+    if flags.name is not None:
+        body["name"] = flags.name
+    if flags.of_policies and groups is not None:
+        body["policies"] = draft_policies(flags, template, groups, user_id)
+    return _limits(body, flags, now)
+
+
+def with_status(shown: Body, status: str) -> Body:
+    """The body that puts `shown` back with another status."""
+    return shown | {"status": status}
+
+
+def _limits(body: Body, flags: Flags, now: float) -> Body:
+    """`body` with the dates and the condition that `flags` say."""
+    if flags.no_expiry and flags.expires is not None:
+        msg = "--no-expiry: --expires says the contrary"
+        raise WrongUse(msg)
+    if flags.no_expiry:
+        body.pop("expires_on", None)
+    if flags.expires is not None:
+        body["expires_on"] = _moment("--expires", flags.expires, now)
+    if flags.not_before is not None:
+        body["not_before"] = _moment("--not-before", flags.not_before, now)
+    if flags.no_ip or flags.ip or flags.not_ip:
+        condition = dict(body.pop("condition", None) or {})
+        # --no-ip clears both lists first: what --ip and --not-ip beside it say is all that holds then.
+        request_ip = {} if flags.no_ip else dict(condition.get("request_ip") or {})
+        request_ip |= _networks("--ip", "in", flags.ip) | _networks("--not-ip", "not_in", flags.not_ip)
+        condition = {key: value for key, value in condition.items() if key != "request_ip"}
+        condition |= {"request_ip": request_ip} if request_ip else {}
+        body |= {"condition": condition} if condition else {}
+    return body
+
+
+def _moment(flag: str, text: str, now: float) -> str:
+    seconds = parse_moment(text, now)
+    if seconds is None:
+        msg = f"{flag} '{printable(text)}': not a moment, such as {FORMS}"
+        raise WrongUse(msg)
+    return format_timestamp(seconds)
+
+
+def _networks(flag: str, key: str, texts: Sequence[str]) -> dict[str, list[str]]:
+    for text in texts:
+        match parse_network(text):
+            case str() as fault:
+                msg = f"{flag} '{printable(text)}': {fault}"
+                raise WrongUse(msg)
+    return {key: list(texts)} if texts else {}
+
+
+def check(body: Body, groups: PermissionGroups, now: float, new_id: Callable[[], str]) -> Draft | tuple[str, ...]:
+    """The draft that the gateway would make of a new token's `body`, or a line for each fault, naming the flag."""
+    draft = validate_token(msgspec.json.encode(body), groups, now, new_id)
+    return draft if isinstance(draft, Draft) else tuple(map(_in_words, draft))
+
+
+def check_change(
+    body: Body, shown: Body, groups: PermissionGroups, now: float, new_id: Callable[[], str]
+) -> tuple[str, ...]:
+    """A line for each fault in what `body` changes of `shown`; the rest the gateway let in, and it is its to judge."""
+    draft = validate_token(msgspec.json.encode(body), groups, now, new_id)
+    if isinstance(draft, Draft):
+        return ()
+    changed = [f"/{key}" for key, value in body.items() if shown.get(key) != value]
+    return tuple(_in_words(fault) for fault in draft if any(_under(fault.pointer, start) for start in changed))
+
+
+def _in_words(fault: Fault) -> str:
+    flag = next((flag for start, flag in _FLAG_OF if _under(fault.pointer, start)), "")
+    if flag == "--permission, --zone, --account":
+        return f"{flag}: {fault.message} (at {printable(fault.pointer)})"
+    return f"{flag or printable(fault.pointer) or 'token'}: {fault.message}"
+
+
+def _under(pointer: str, start: str) -> bool:
+    return pointer == start or pointer.startswith(start + "/")

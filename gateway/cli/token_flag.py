@@ -1,0 +1,125 @@
+"""The flags of the commands for tokens: how each is typed, and what they say together."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from gateway.cli.failure import fail
+from gateway.cli.moment import FORMS
+from gateway.cli.printable import printable
+
+_RIGHTS: Final = "What it may do"
+_RESOURCES: Final = "On what"
+_LIMITS: Final = "From where, and when"
+_TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+def _token_id(value: str) -> str:
+    if not _TOKEN_ID.fullmatch(value):
+        fail(f"'{printable(value)}': not a token's id: 32 lower-case hex digits, as `zonegate token list` shows them")
+    return value
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Settings, for the URL when ZONEGATE_URL is not set, and for the templates.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+TokenId = Annotated[str, typer.Argument(metavar="ID", help="The token's id: 32 hex digits.", callback=_token_id)]
+
+Name = Annotated[str | None, typer.Option(help="Its name; for people.")]
+TemplateName = Annotated[
+    str | None,
+    typer.Option("--template", help="A ready-made set of permissions, by name.", rich_help_panel=_RIGHTS),
+]
+Permission = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A permission by name, such as 'DNS Write', or id:<32 hex>; may be repeated.", rich_help_panel=_RIGHTS
+    ),
+]
+Zone = Annotated[
+    list[str] | None, typer.Option(help="A zone, by id or DNS name; may be repeated.", rich_help_panel=_RESOURCES)
+]
+AllZones = Annotated[
+    bool,
+    typer.Option("--all-zones", help="All zones; with --account, all of that account.", rich_help_panel=_RESOURCES),
+]
+Account = Annotated[
+    list[str] | None, typer.Option(help="An account, by id; may be repeated.", rich_help_panel=_RESOURCES)
+]
+AllAccounts = Annotated[bool, typer.Option("--all-accounts", help="All accounts.", rich_help_panel=_RESOURCES)]
+ExceptZone = Annotated[
+    list[str] | None, typer.Option(help="Not this zone; may be repeated.", rich_help_panel=_RESOURCES)
+]
+User = Annotated[
+    bool, typer.Option("--user", help="The user whom your own token belongs to.", rich_help_panel=_RESOURCES)
+]
+Ip = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CIDR", help="Works only from here; may be repeated.", rich_help_panel=_LIMITS),
+]
+NotIp = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CIDR", help="Never works from here; may be repeated.", rich_help_panel=_LIMITS),
+]
+NotBefore = Annotated[
+    str | None, typer.Option(metavar="MOMENT", help=f"Works from then on: {FORMS}.", rich_help_panel=_LIMITS)
+]
+Expires = Annotated[
+    str | None, typer.Option(metavar="MOMENT", help="Works until then; as --not-before.", rich_help_panel=_LIMITS)
+]
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """What the flags say of a token, as typed; nothing is checked yet."""
+
+    name: str | None = None
+    template: str | None = None
+    permissions: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    all_zones: bool = False
+    accounts: tuple[str, ...] = ()
+    all_accounts: bool = False
+    except_zones: tuple[str, ...] = ()
+    user: bool = False
+    ip: tuple[str, ...] = ()
+    not_ip: tuple[str, ...] = ()
+    no_ip: bool = False
+    not_before: str | None = None
+    expires: str | None = None
+    no_expiry: bool = False
+
+    @property
+    def of_policies(self) -> bool:
+        """Whether a flag says something of permissions or resources."""
+        return any(
+            (
+                self.template is not None,
+                self.permissions,
+                self.zones,
+                self.all_zones,
+                self.accounts,
+                self.all_accounts,
+                self.except_zones,
+                self.user,
+            )
+        )
+
+
+class WrongUse(Exception):  # noqa: N818 - it is said to a person, not to a programmer
+    """The flags make no token. One line that names the flag."""
+
+
+def flags(**said: Any) -> Flags:  # noqa: ANN401 - typer's values, checked by the struct's fields
+    """The flags as typer gave them: a repeatable one that is not there is None to it."""
+    given = {key: value for key, value in said.items() if value is not None}
+    return msgspec.convert(given, Flags)

@@ -1,0 +1,192 @@
+"""The real programs: a gateway as `zonegate serve`, its embedded Valkey, the demo upstream behind it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ZONEGATE = str(Path(sys.executable).parent / "zonegate")
+UPSTREAM_SECRET = "the-one-all-powerful-key"
+_DEADLINE = 20.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def until(what: str, condition: Any, deadline: float = _DEADLINE) -> Any:
+    """The first true answer of `condition`; fails after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {deadline} s: {what}")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of that id runs (a zombie does not)."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class Upstream:
+    """The demo upstream in its own process, and what reached it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.journal_file = directory / "journal.jsonl"
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "gateway.demo.upstream", "--port", "0", "--credential-env", "DEMO_CREDENTIAL"),
+                *("--journal", str(self.journal_file)),
+            ],
+            env={**os.environ, "DEMO_CREDENTIAL": UPSTREAM_SECRET},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[-1]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Every request that arrived."""
+        return [json.loads(line) for line in self.journal_file.read_text().splitlines()]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.communicate()
+
+
+class Gateway:
+    """`zonegate serve` on free ports, with an embedded store in `directory`."""
+
+    def __init__(self, directory: Path, upstream: str, extra: str = "") -> None:
+        self.directory = directory
+        self.port, self.admin_port = free_port(), free_port()
+        self.config = directory / "zonegate.toml"
+        self.log_file = directory / "gateway.log"
+        self.url = f"http://127.0.0.1:{self.port}/client/v4"
+        self.admin_url = f"http://127.0.0.1:{self.admin_port}"
+        sections = "".join(
+            f'''
+[upstreams.{name}]
+targets = ["{upstream}"]
+base_path = "/client/v4"
+credential = {{ header = "Authorization", value = "Bearer ${{DEMO_CREDENTIAL}}" }}
+'''
+            for name in ("cloudflare-dns", "billing")
+        )
+        self.config.write_text(
+            f'''
+[listen]
+port = {self.port}
+[admin]
+port = {self.admin_port}
+[store]
+data_dir = "{directory / "store"}"
+{sections}
+{extra}
+'''
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+        self.first = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DEMO_CREDENTIAL": UPSTREAM_SECRET}
+
+    def command(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+        """Run `zonegate ARGUMENTS` to its end."""
+        return subprocess.run(
+            [ZONEGATE, *arguments],
+            env={**self.environment, **options.pop("env", {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **options,
+        )
+
+    def init(self) -> str:
+        """Make the first owner; returns its token's secret."""
+        done = self.command("init", "--config", str(self.config), "--json")
+        assert done.returncode == 0, done.stderr
+        self.first = json.loads(done.stdout)["value"]
+        return self.first
+
+    def start(self) -> None:
+        """Start it, and return when it is ready."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [ZONEGATE, "serve", "--config", str(self.config)], env=self.environment, stdout=log, stderr=log
+            )
+        until("the gateway is ready", self._is_ready)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{self.admin_url}/readyz").status_code != 200:
+                return False
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        return False
+
+    def store_pid(self) -> int:
+        """The embedded server's process id."""
+        return int(json.loads((self.directory / "store" / "server.json").read_text())["pid"])
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def call(self, method: str, path: str, secret: str | None = None, **options: Any) -> httpx.Response:
+        """One request to the gateway, `secret` as its bearer (default: the first token's)."""
+        headers = {"Authorization": f"Bearer {secret or self.first}", **options.pop("headers", {})}
+        return httpx.request(method, self.url + path, headers=headers, timeout=20, **options)
+
+    def create(self, **fields: Any) -> dict[str, Any]:
+        """A token as its creation shows it."""
+        answer = self.call("POST", "/user/tokens", json=fields)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()["result"]
+        return found
+
+
+@contextlib.contextmanager
+def running(directory: Path, extra: str = "") -> Iterator[tuple[Gateway, Upstream]]:
+    """A gateway with its first owner, and the upstream behind it."""
+    upstream = Upstream(directory)
+    gateway = Gateway(directory, upstream.url, extra)
+    try:
+        gateway.init()
+        gateway.start()
+        yield gateway, upstream
+    finally:
+        gateway.stop()
+        upstream.stop()
