@@ -42,10 +42,10 @@ class Refused(Exception):  # noqa: N818 - it is said to a person
 class TokenApi:
     """The token API at `url`. Every method raises Refused and NoAnswer."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, timeout: float) -> None:
+    def __init__(self, url: str, session: aiohttp.ClientSession, deadline: float) -> None:
         self._url = url
         self._session = session
-        self._timeout = timeout
+        self._deadline = deadline
 
     async def tokens(self) -> list[Answer]:
         """All tokens of the caller's owner, expired ones too, the oldest first."""
@@ -157,7 +157,7 @@ class TokenApi:
     def _late(self, method: str) -> str:
         unknown = "; whether it was done is unknown: look before you repeat it" if method in _CHANGES else ""
         return (
-            f"{self._url}: no answer within {self._timeout:g} s{unknown}: "
+            f"{self._url}: no answer within {self._deadline:g} s{unknown}: "
             "see whether the gateway is well, or set ZONEGATE_URL to another one"
         )
 
@@ -175,16 +175,16 @@ class TokenApi:
 
 
 @asynccontextmanager
-async def open_api(url: str, secret: Sensitive, timeout: float = TIMEOUT) -> AsyncIterator[TokenApi]:
-    """The token API at `url`, as the holder of `secret`."""
+async def open_api(url: str, secret: Sensitive, deadline: float = TIMEOUT) -> AsyncIterator[TokenApi]:
+    """The token API at `url`, as the holder of `secret`; each request has `deadline` seconds."""
     headers = {
         "Authorization": f"Bearer {secret.reveal()}",
         "Accept": "application/json",
         # A proxy that compresses makes the ETag weak, and a weak one never matches (RFC 9110 13.1.1).
         "Accept-Encoding": "identity",
     }
-    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=timeout)) as session:
-        yield TokenApi(url, session, timeout)
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=deadline)) as session:
+        yield TokenApi(url, session, deadline)
 
 
 def talk(url: str, secret: Sensitive, conversation: Callable[[TokenApi], Awaitable[Talked]]) -> Talked:

@@ -23,6 +23,15 @@ _EVERY_ACCOUNT: Final = {f"{Scope.ACCOUNT}.*": "*"}
 Resources = dict[str, Any]
 
 
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What flags are read by: the gateway's permission groups, the template they name, the caller's own user."""
+
+    groups: PermissionGroups
+    template: Template | None = None
+    user_id: str | None = None
+    """There when `needs_user` says so, and the caller's token is a user's."""
+
+
 class _Reach(msgspec.Struct):
     """The resources that a permission of each scope gets.
 
@@ -52,23 +61,18 @@ def needs_user(flags: Flags, template: Template | None) -> bool:
     return flags.user or any(policy.scope is Scope.USER for policy in (template.policies if template else ()))
 
 
-def draft_policies(
-    flags: Flags, template: Template | None, groups: PermissionGroups, user_id: str | None
-) -> list[dict[str, Any]]:
-    """The `policies` of a request body. Raises WrongUse.
-
-    `groups` are the gateway's; `user_id` is there when `needs_user` says so.
-    """
-    if template is None and not flags.permissions:
+def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
+    """The `policies` of a request body. Raises WrongUse."""
+    if facts.template is None and not flags.permissions:
         msg = "it may do nothing: name what it may do with --permission, or take a --template"
         raise WrongUse(msg)
-    reach = _reach(flags, user_id)
+    reach = _reach(flags, facts.user_id)
     given = tuple(reach.of)
     chosen: dict[Scope, dict[str, PermissionGroup]] = {}
-    if template:
-        _add_template(template, reach, chosen, groups, user_id)
+    if facts.template:
+        _add_template(facts.template, facts, reach, chosen)
     for text in flags.permissions:
-        for scope, group in _find(text, reach, groups):
+        for scope, group in _find(text, reach, facts.groups):
             chosen.setdefault(scope, {})[group.id] = group
     for scope in given:
         if scope not in chosen:
@@ -156,18 +160,14 @@ def _user(user_id: str | None) -> Resources:
 
 
 def _add_template(
-    template: Template,
-    reach: _Reach,
-    chosen: dict[Scope, dict[str, PermissionGroup]],
-    groups: PermissionGroups,
-    user_id: str | None,
+    template: Template, facts: Facts, reach: _Reach, chosen: dict[Scope, dict[str, PermissionGroup]]
 ) -> None:
     """Put the template's groups into `chosen`; what it has of itself (all zones, the user) into `reach`."""
     for policy in template.policies:
         if reach.get(policy.scope) is None:
-            reach.of[policy.scope] = _of_template(template, policy.scope, policy.resources, user_id)
+            reach.of[policy.scope] = _of_template(template, policy.scope, policy.resources, facts.user_id)
         for group in policy.groups:
-            if groups.get(group.id) is None:
+            if facts.groups.get(group.id) is None:
                 msg = f"--template {template.name!r}: the gateway knows no permission {group.name!r}"
                 raise WrongUse(msg)
             chosen.setdefault(policy.scope, {})[group.id] = group

@@ -7,17 +7,18 @@ from typing import Final
 # paragraph separators. An escape could repaint the screen, an override could show a line in another order than it
 # has.
 _OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_BEYOND_FOUR_DIGITS: Final = 0x10000
 
 
 def _shown(character: str) -> str:
     if unicodedata.category(character) not in _OBEYED:
         return character
     code = ord(character)
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return f"\\u{code:04x}" if code < _BEYOND_FOUR_DIGITS else f"\\U{code:08x}"
 
 
 def printable(text: str) -> str:
-    """`text` in one line, each character that a terminal would obey as its escape (`\\u202e`).
+    r"""`text` in one line, each character that a terminal would obey as its escape (`\u202e`).
 
     It goes into plain text or `rich.text.Text`; where rich reads markup, `rich.markup.escape` comes on top.
     """

@@ -5,9 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.catalog.template import Template
 from gateway.cli.moment import FORMS, parse_moment
-from gateway.cli.policy_draft import draft_policies
+from gateway.cli.policy_draft import Facts, draft_policies
 from gateway.cli.printable import printable
 from gateway.cli.token_flag import Flags, WrongUse
 from gateway.reason import Fault
@@ -31,37 +30,27 @@ _FLAG_OF: Final = (
 )
 
 
-def new_token(
-    flags: Flags, template: Template | None, groups: PermissionGroups, user_id: str | None, now: float
-) -> Body:
+def new_token(flags: Flags, facts: Facts, now: float) -> Body:
     """The body that creates a token. Raises WrongUse."""
-    name = flags.name if flags.name is not None else (template.name if template else None)
+    name = flags.name if flags.name is not None else (facts.template.name if facts.template else None)
     if name is None:
         msg = "--name: give it one; only a template brings one along"
         raise WrongUse(msg)
-    policies = draft_policies(flags, template, groups, user_id)
-    return {"name": name, "policies": policies} | _limits({}, flags, now)
+    return _limits({"name": name, "policies": draft_policies(flags, facts)}, flags, now)
 
 
-def changed_token(
-    shown: Body,
-    flags: Flags,
-    template: Template | None,
-    groups: PermissionGroups | None,
-    user_id: str | None,
-    now: float,
-) -> Body:
+def changed_token(shown: Body, flags: Flags, facts: Facts | None, now: float) -> Body:
     """The body that puts `shown` (a token as the API gives it) back with what `flags` change. Raises WrongUse.
 
     Whole: what this version does not know goes back as it came, because what is left out is removed. But for the
-    status, which stays when it is left out, and which nobody may set to "expired". `groups` are there when a flag
+    status, which stays when it is left out, and which nobody may set to "expired". `facts` are there when a flag
     says something of policies.
     """
     body = {key: value for key, value in shown.items() if key != "status"}
     if flags.name is not None:
         body["name"] = flags.name
-    if flags.of_policies and groups is not None:
-        body["policies"] = draft_policies(flags, template, groups, user_id)
+    if flags.of_policies and facts is not None:
+        body["policies"] = draft_policies(flags, facts)
     return _limits(body, flags, now)
 
 

@@ -1,0 +1,63 @@
+"""Who asks the token API, and what he has to know before he can."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import typer
+
+from gateway.app import build_catalog
+from gateway.catalog.template import Template
+from gateway.cli.address import parse_token, parse_url, url_of
+from gateway.cli.client import TokenApi, talk
+from gateway.cli.policy_draft import Facts, find_template, needs_user
+from gateway.cli.token_flag import Flags
+from gateway.settings import Settings, environment, load_settings
+from gateway.tokens.secret import Sensitive
+
+Talked = TypeVar("Talked")
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, and whom."""
+
+    url: str
+    secret: Sensitive
+
+    def talk(self, conversation: Callable[[TokenApi], Awaitable[Talked]]) -> Talked:
+        """What `conversation` with the token API comes to. Raises Refused, NoAnswer."""
+        return talk(self.url, self.secret, conversation)
+
+
+def _settings(context: typer.Context, config: Path | None) -> Settings:
+    return load_settings(config or context.find_root().obj, environment())
+
+
+def caller_of(context: typer.Context, config: Path | None) -> Caller:
+    """From the environment; the settings are read only if they are needed. Raises BadAddress, SettingsError."""
+    variables = environment()
+    secret = parse_token(variables.get("ZONEGATE_TOKEN"))
+    url = variables.get("ZONEGATE_URL")
+    return Caller(parse_url(url) if url else url_of(_settings(context, config)), secret)
+
+
+def template_of(context: typer.Context, config: Path | None, name: str | None) -> Template | None:
+    if name is None:
+        return None
+    return findtemplate_of(name, build_catalog(_settings(context, config)).templates)
+
+
+async def facts_of(api: TokenApi, said: Flags, template: Template | None) -> Facts:
+    """What `said` is read by; the caller's user is asked for only if the policies name it."""
+    groups = await api.permission_groups()
+    user_id = await api.own_user() if needs_user(said, template) else None
+    return Facts(groups=groups, template=template, user_id=user_id)
+
+
+def new_id() -> str:
+    """An id for a policy in a body that is only checked: the gateway gives its own."""
+    return secrets.token_hex(16)
+
+

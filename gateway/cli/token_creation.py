@@ -1,0 +1,72 @@
+"""`zonegate token create`."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+def create(  # noqa: PLR0913 - a flag each
+    context: typer.Context,
+    name: Name = None,
+    template: TemplateName = None,
+    permission: Permission = None,
+    zone: Zone = None,
+    all_zones: AllZones = False,
+    account: Account = None,
+    all_accounts: AllAccounts = False,
+    except_zone: ExceptZone = None,
+    user: User = False,
+    ip: Ip = None,
+    not_ip: NotIp = None,
+    not_before: NotBefore = None,
+    expires: Expires = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Make a token, after saying in plain words what it may do; its secret is shown once.
+
+    Example: [bold]zonegate token create --template 'Edit zone DNS' --zone example.com --ip 192.0.2.0/24 --expires 30d[/bold]
+    """
+    said = flags(
+        name=name,
+        template=template,
+        permissions=permission,
+        zones=zone,
+        all_zones=all_zones,
+        accounts=account,
+        all_accounts=all_accounts,
+        except_zones=except_zone,
+        user=user,
+        ip=ip,
+        not_ip=not_ip,
+        not_before=not_before,
+        expires=expires,
+    )
+    with answered():
+        if not yes and not json and not (sys.stdin and sys.stdin.isatty()):
+            fail("standard input is no terminal, so nobody can be asked: --yes creates the token without a question")
+        chosen = _template(context, config, said.template)
+        caller = _caller(context, config)
+        groups, user_id = caller.talk(lambda api: _facts(api, said, chosen))
+        now = time.time()
+        body = new_token(said, chosen, groups, user_id, now)
+        draft = check(body, groups, now, _new_id)
+        if isinstance(draft, tuple):
+            fail_all(draft)
+        if not json:
+            typer.echo(f'The token "{printable(draft.name)}"')
+            for line in summarise(draft, groups):
+                typer.echo(f"  {printable(line)}")
+        if not json and not yes and not typer.confirm("Create this token?"):
+            typer.echo("Nothing was created.")
+            raise typer.Exit(REFUSED)
+        answer, secret = caller.talk(lambda api: api.create(body))
+    if json:
+        print_json(answer.raw)
+        return
+    typer.echo(f"\nCreated token {printable(answer.token.id)}. Its secret:")
+    typer.echo("\n".join(secret_lines(caller.url, secret)))
+
+

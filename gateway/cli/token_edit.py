@@ -1,0 +1,96 @@
+"""`zonegate token edit`, and every other change of a token that is there."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+async def change_token(api: TokenApi, token_id: str, change: Callable[[Body], Body]) -> Answer:
+    """Read the token, and put it back as `change` makes it, unless somebody else was faster."""
+    old = await api.token(token_id)
+    if old.etag is None:
+        fail("the answer has no ETag (a proxy took it away?), so a change could undo another: nothing is done", REFUSED)
+    try:
+        return await api.replace(token_id, change(old.raw), old.etag)
+    except Refused as refused:
+        if refused.status != _PRECONDITION_FAILED:
+            raise
+        fail(
+            f"somebody else changed token {token_id} meanwhile, so nothing was done: look at it, then try again",
+            REFUSED,
+        )
+
+
+def edit(  # noqa: PLR0913 - a flag each
+    context: typer.Context,
+    token_id: TokenId,
+    name: Name = None,
+    template: TemplateName = None,
+    permission: Permission = None,
+    zone: Zone = None,
+    all_zones: AllZones = False,
+    account: Account = None,
+    all_accounts: AllAccounts = False,
+    except_zone: ExceptZone = None,
+    user: User = False,
+    ip: Ip = None,
+    not_ip: NotIp = None,
+    no_ip: Annotated[
+        bool, typer.Option("--no-ip", help="Drop all networks first.", rich_help_panel="From where, and when")
+    ] = False,
+    not_before: NotBefore = None,
+    expires: Expires = None,
+    no_expiry: Annotated[
+        bool, typer.Option("--no-expiry", help="Works without an end.", rich_help_panel="From where, and when")
+    ] = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Change what the flags say of a token, and keep the rest; its secret stays the same.
+
+    A flag for permissions or resources makes all policies anew: name all of them. --ip and --not-ip each replace
+    their own list.
+
+    Example: [bold]zonegate token edit 0123456789abcdef0123456789abcdef --name deploy --ip 192.0.2.7 --expires 30d[/bold]
+    """
+    said = flags(
+        name=name,
+        template=template,
+        permissions=permission,
+        zones=zone,
+        all_zones=all_zones,
+        accounts=account,
+        all_accounts=all_accounts,
+        except_zones=except_zone,
+        user=user,
+        ip=ip,
+        not_ip=not_ip,
+        no_ip=no_ip,
+        not_before=not_before,
+        expires=expires,
+        no_expiry=no_expiry,
+    )
+    with answered():
+        if said == Flags():
+            fail("nothing to change: say what, such as --name, --permission with --zone, --ip, --expires")
+        chosen = _template(context, config, said.template)
+        answer = _caller(context, config).talk(lambda api: _edit(api, token_id, said, chosen))
+    _print_token(answer, json=json)
+
+
+async def _edit(api: TokenApi, token_id: str, said: Flags, template: Template | None) -> Answer:
+    groups, user_id = PermissionGroups([]), None
+    if said.of_policies:
+        groups, user_id = await _facts(api, said, template)
+
+    def change(shown: Body) -> Body:
+        now = time.time()
+        body = changed_token(shown, said, template, groups, user_id, now)
+        if faults := checkchange_token(body, shown, groups, now, _new_id):
+            fail_all(faults)
+        return body
+
+    return await change_token(api, token_id, change)
+
+
