@@ -59,5 +59,3 @@ async def facts_of(api: TokenApi, said: Flags, template: Template | None) -> Fac
 def new_id() -> str:
     """An id for a policy in a body that is only checked: the gateway gives its own."""
     return secrets.token_hex(16)
-
-

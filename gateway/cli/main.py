@@ -11,6 +11,7 @@ from gateway.app import initialise
 from gateway.app import serve as run_gateway
 from gateway.cli.demo import demo
 from gateway.cli.failure import told
+from gateway.cli.token import token
 from gateway.settings import Settings, environment, load_settings
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.representation import show_token
@@ -93,6 +94,7 @@ def init(context: typer.Context, config: Config = None, json: Json = False) -> N
 
 
 app.command()(demo)
+app.add_typer(token, name="token")
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from typing import Final
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.answer import ShownPolicy, ShownToken
+from gateway.cli.answer import Answer, ShownPolicy, ShownToken
 from gateway.cli.printable import printable
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.policy import Effect, Policy
@@ -130,7 +130,7 @@ def secret_lines(url: str, secret: Sensitive) -> list[str]:
     ]
 
 
-def print_table(table: RenderableType) -> None:
+def _print_table(table: Table) -> None:
     """`table` on standard output: as wide as the terminal; into a file or a pipe, as wide as it is."""
     Console(width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False).print(table)
 
@@ -138,3 +138,19 @@ def print_table(table: RenderableType) -> None:
 def print_json(value: object) -> None:
     """`value` on standard output, in ASCII: every terminal and every program reads the same."""
     typer.echo(json.dumps(value, indent=2))
+
+
+def print_tokens(answers: Iterable[Answer], *, as_json: bool) -> None:
+    """A table, or the tokens as the API gives them."""
+    if as_json:
+        print_json([answer.raw for answer in answers])
+    else:
+        _print_table(token_table(answer.token for answer in answers))
+
+
+def print_token(answer: Answer, *, as_json: bool) -> None:
+    """All of one token, or the token as the API gives it."""
+    if as_json:
+        print_json(answer.raw)
+    else:
+        _print_table(token_sheet(answer.token))

@@ -1,55 +1,22 @@
 """`zonegate token`: the commands that make, show, change and end tokens, through the token API."""
 
 import io
-import secrets
 import sys
-import time
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-import msgspec
 import typer
 
-from gateway.app import build_catalog
-from gateway.catalog.template import Template
-from gateway.cli.address import parse_token, parse_url, url_of
 from gateway.cli.answer import Answer
-from gateway.cli.client import Refused, TokenApi, talk
-from gateway.cli.failure import REFUSED, fail
-from gateway.cli.policy_draft import find_template, needs_user
+from gateway.cli.caller import caller_of
 from gateway.cli.printable import printable
-from gateway.cli.refusal import answered, fail_all
-from gateway.cli.table import print_json, print_table, secret_lines, token_sheet, token_table
-from gateway.cli.token_draft import Body, changed_token, check, check_change, new_token, with_status
-from gateway.cli.token_flag import (
-    Account,
-    AllAccounts,
-    AllZones,
-    Config,
-    ExceptZone,
-    Expires,
-    Flags,
-    Ip,
-    Json,
-    Name,
-    NotBefore,
-    NotIp,
-    Permission,
-    TemplateName,
-    TokenId,
-    User,
-    Zone,
-    flags,
-)
-from gateway.settings import Settings, environment, load_settings
-from gateway.tokens.permission_group import PermissionGroups
-from gateway.tokens.secret import Sensitive
-from gateway.tokens.summary import summarise
+from gateway.cli.refusal import answered
+from gateway.cli.table import print_json, print_token, print_tokens, secret_lines
+from gateway.cli.token_creation import create
+from gateway.cli.token_draft import with_status
+from gateway.cli.token_edit import change_token, edit
+from gateway.cli.token_flag import Config, Json, TokenId
 
 token = typer.Typer(no_args_is_help=True)
-
-Talked = TypeVar("Talked")
-_PRECONDITION_FAILED = 412
 
 
 @token.callback()
@@ -66,6 +33,9 @@ def root() -> None:
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding lacks
 
 
+token.command()(create)
+
+
 @token.command("list")
 def list_(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Show all your tokens, expired ones too.
@@ -73,11 +43,8 @@ def list_(context: typer.Context, json: Json = False, config: Config = None) -> 
     Example: [bold]zonegate token list --json[/bold]
     """
     with answered():
-        answers = _caller(context, config).talk(lambda api: api.tokens())
-    if json:
-        print_json([answer.raw for answer in answers])
-    else:
-        print_table(token_table(answer.token for answer in answers))
+        answers = caller_of(context, config).talk(lambda api: api.tokens())
+    print_tokens(answers, as_json=json)
 
 
 @token.command()
@@ -87,8 +54,11 @@ def show(context: typer.Context, token_id: TokenId, json: Json = False, config: 
     Example: [bold]zonegate token show 0123456789abcdef0123456789abcdef[/bold]
     """
     with answered():
-        answer = _caller(context, config).talk(lambda api: api.token(token_id))
-    _print_token(answer, json=json)
+        answer = caller_of(context, config).talk(lambda api: api.token(token_id))
+    print_token(answer, as_json=json)
+
+
+token.command()(edit)
 
 
 @token.command()
@@ -98,7 +68,7 @@ def verify(context: typer.Context, json: Json = False, config: Config = None) ->
     Example: [bold]ZONEGATE_TOKEN=zgt_... zonegate token verify[/bold]
     """
     with answered():
-        verified = _caller(context, config).talk(lambda api: api.verify())
+        verified = caller_of(context, config).talk(lambda api: api.verify())
     if json:
         print_json(verified.raw)
         return
@@ -117,7 +87,7 @@ def roll(context: typer.Context, token_id: TokenId, json: Json = False, config: 
     Example: [bold]zonegate token roll 0123456789abcdef0123456789abcdef[/bold]
     """
     with answered():
-        caller = _caller(context, config)
+        caller = caller_of(context, config)
         secret = caller.talk(lambda api: api.roll(token_id))
     if json:
         print_json({"id": token_id, "value": secret.reveal()})
@@ -128,8 +98,8 @@ def roll(context: typer.Context, token_id: TokenId, json: Json = False, config: 
 
 def _set_status(context: typer.Context, token_id: str, status: str, config: Config) -> Answer:
     with answered():
-        return _caller(context, config).talk(
-            lambda api: _change(api, token_id, lambda shown: with_status(shown, status))
+        return caller_of(context, config).talk(
+            lambda api: change_token(api, token_id, lambda shown: with_status(shown, status))
         )
 
 
@@ -167,7 +137,7 @@ def delete(context: typer.Context, token_id: TokenId, json: Json = False, config
     Example: [bold]zonegate token delete 0123456789abcdef0123456789abcdef[/bold]
     """
     with answered():
-        result: dict[str, Any] = _caller(context, config).talk(lambda api: api.delete(token_id))
+        result: dict[str, Any] = caller_of(context, config).talk(lambda api: api.delete(token_id))
     if json:
         print_json(result)
     else:

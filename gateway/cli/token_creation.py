@@ -6,8 +6,36 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.caller import caller_of, facts_of, new_id, template_of
+from gateway.cli.failure import REFUSED, fail
+from gateway.cli.printable import printable
+from gateway.cli.refusal import answered, fail_all
+from gateway.cli.table import print_json, secret_lines
+from gateway.cli.token_draft import check, new_token
+from gateway.cli.token_flag import (
+    Account,
+    AllAccounts,
+    AllZones,
+    Config,
+    ExceptZone,
+    Expires,
+    Ip,
+    Json,
+    Name,
+    NotBefore,
+    NotIp,
+    Permission,
+    TemplateName,
+    User,
+    Zone,
+    flags,
+)
+from gateway.tokens.summary import summarise
+
+
 def create(  # noqa: PLR0913 - a flag each
     context: typer.Context,
+    *,
     name: Name = None,
     template: TemplateName = None,
     permission: Permission = None,
@@ -27,7 +55,7 @@ def create(  # noqa: PLR0913 - a flag each
 ) -> None:
     """Make a token, after saying in plain words what it may do; its secret is shown once.
 
-    Example: [bold]zonegate token create --template 'Edit zone DNS' --zone example.com --ip 192.0.2.0/24 --expires 30d[/bold]
+    Example: [bold]zonegate token create --template 'Edit zone DNS' --zone example.com --expires 30d[/bold]
     """
     said = flags(
         name=name,
@@ -47,17 +75,17 @@ def create(  # noqa: PLR0913 - a flag each
     with answered():
         if not yes and not json and not (sys.stdin and sys.stdin.isatty()):
             fail("standard input is no terminal, so nobody can be asked: --yes creates the token without a question")
-        chosen = _template(context, config, said.template)
-        caller = _caller(context, config)
-        groups, user_id = caller.talk(lambda api: _facts(api, said, chosen))
+        chosen = template_of(context, config, said.template)
+        caller = caller_of(context, config)
+        facts = caller.talk(lambda api: facts_of(api, said, chosen))
         now = time.time()
-        body = new_token(said, chosen, groups, user_id, now)
-        draft = check(body, groups, now, _new_id)
+        body = new_token(said, facts, now)
+        draft = check(body, facts.groups, now, new_id)
         if isinstance(draft, tuple):
             fail_all(draft)
         if not json:
             typer.echo(f'The token "{printable(draft.name)}"')
-            for line in summarise(draft, groups):
+            for line in summarise(draft, facts.groups):
                 typer.echo(f"  {printable(line)}")
         if not json and not yes and not typer.confirm("Create this token?"):
             typer.echo("Nothing was created.")
@@ -68,5 +96,3 @@ def create(  # noqa: PLR0913 - a flag each
         return
     typer.echo(f"\nCreated token {printable(answer.token.id)}. Its secret:")
     typer.echo("\n".join(secret_lines(caller.url, secret)))
-
-

@@ -2,9 +2,42 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+from gateway.catalog.template import Template
+from gateway.cli.answer import Answer
+from gateway.cli.caller import caller_of, facts_of, new_id, template_of
+from gateway.cli.client import Refused, TokenApi
+from gateway.cli.failure import REFUSED, fail
+from gateway.cli.refusal import answered, fail_all
+from gateway.cli.table import print_token
+from gateway.cli.token_draft import Body, changed_token, check_change
+from gateway.cli.token_flag import (
+    Account,
+    AllAccounts,
+    AllZones,
+    Config,
+    ExceptZone,
+    Expires,
+    Flags,
+    Ip,
+    Json,
+    Name,
+    NotBefore,
+    NotIp,
+    Permission,
+    TemplateName,
+    TokenId,
+    User,
+    Zone,
+    flags,
+)
+from gateway.tokens.permission_group import PermissionGroups
+
+_PRECONDITION_FAILED: Final = 412
+
 
 async def change_token(api: TokenApi, token_id: str, change: Callable[[Body], Body]) -> Answer:
     """Read the token, and put it back as `change` makes it, unless somebody else was faster."""
@@ -25,6 +58,7 @@ async def change_token(api: TokenApi, token_id: str, change: Callable[[Body], Bo
 def edit(  # noqa: PLR0913 - a flag each
     context: typer.Context,
     token_id: TokenId,
+    *,
     name: Name = None,
     template: TemplateName = None,
     permission: Permission = None,
@@ -52,7 +86,7 @@ def edit(  # noqa: PLR0913 - a flag each
     A flag for permissions or resources makes all policies anew: name all of them. --ip and --not-ip each replace
     their own list.
 
-    Example: [bold]zonegate token edit 0123456789abcdef0123456789abcdef --name deploy --ip 192.0.2.7 --expires 30d[/bold]
+    Example: [bold]zonegate token edit 0123456789abcdef0123456789abcdef --name deploy --expires 30d[/bold]
     """
     said = flags(
         name=name,
@@ -74,23 +108,20 @@ def edit(  # noqa: PLR0913 - a flag each
     with answered():
         if said == Flags():
             fail("nothing to change: say what, such as --name, --permission with --zone, --ip, --expires")
-        chosen = _template(context, config, said.template)
-        answer = _caller(context, config).talk(lambda api: _edit(api, token_id, said, chosen))
-    _print_token(answer, json=json)
+        chosen = template_of(context, config, said.template)
+        answer = caller_of(context, config).talk(lambda api: _edit(api, token_id, said, chosen))
+    print_token(answer, as_json=json)
 
 
 async def _edit(api: TokenApi, token_id: str, said: Flags, template: Template | None) -> Answer:
-    groups, user_id = PermissionGroups([]), None
-    if said.of_policies:
-        groups, user_id = await _facts(api, said, template)
+    facts = await facts_of(api, said, template) if said.of_policies else None
+    groups = facts.groups if facts else PermissionGroups([])
 
     def change(shown: Body) -> Body:
         now = time.time()
-        body = changed_token(shown, said, template, groups, user_id, now)
-        if faults := checkchange_token(body, shown, groups, now, _new_id):
+        body = changed_token(shown, said, facts, now)
+        if faults := check_change(body, shown, groups, now, new_id):
             fail_all(faults)
         return body
 
     return await change_token(api, token_id, change)
-
-
