@@ -24,7 +24,7 @@ from gateway.catalog.catalog import Catalog, load_catalog
 from gateway.catalog.route_table import RouteTable
 from gateway.proxy.aiohttp_upstream import AiohttpUpstream
 from gateway.proxy.forward import Backend, Proxy
-from gateway.proxy.header_rules import UpRules
+from gateway.proxy.header_rules import UpRules, is_never_passed
 from gateway.server.admission import Admission
 from gateway.server.client_connection import Server
 from gateway.server.handler import Door, Handler
@@ -98,9 +98,14 @@ def store_url(settings: Settings) -> Iterator[str]:
 @asynccontextmanager
 async def open_store(settings: Settings, url: str) -> AsyncIterator[RedisStore]:
     """The store at `url`, closed on the way out."""
+    try:
+        reader, writer = connect(url, READ_TIMEOUT), connect(url, CHANGE_TIMEOUT)
+    except ValueError:  # its text repeats the URL, and with it a password
+        msg = "store.url: not a URL of a Redis server"
+        raise SettingsError(msg) from None
     store = RedisStore(
-        connect(url, READ_TIMEOUT),
-        connect(url, CHANGE_TIMEOUT),
+        reader,
+        writer,
         peppers=Peppers(settings.store.pepper).keys,
         audit=AuditLimits(settings.audit.max_entries, settings.audit.max_age * _DAY),
     )
@@ -131,6 +136,13 @@ def _credential_fields(settings: Settings, catalog: Catalog) -> frozenset[str]:
     """Lower-case names of all fields that hold a credential of ours or of an upstream: none of a client's goes up."""
     ours = {upstream.credential.header.lower() for upstream in settings.upstreams.values()}
     return catalog.credential_fields | ours
+
+
+def _check_passed(settings: Settings, credential_fields: frozenset[str]) -> None:
+    for name, upstream in settings.upstreams.items():
+        for header in upstream.pass_headers:
+            if is_never_passed(header.lower(), credential_fields):
+                raise SettingsError(f"upstreams.{name}.pass_headers: {header!r} is never passed on")
 
 
 def _backend(api: Api, settings: Settings, credential_fields: frozenset[str]) -> Backend:
@@ -173,6 +185,7 @@ class Gateway:
         self._store = store
         self._health = Health(store)
         fields = _credential_fields(settings, catalog)
+        _check_passed(settings, fields)
         self._proxy = Proxy(
             {api.name: _backend(api, settings, fields) for api in catalog.apis if api.name in settings.upstreams}
         )

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 import structlog
@@ -197,7 +198,8 @@ class UserTokenApi:
         found = parameters(request.call.query)
         if isinstance(found, Deny):
             return found
-        name, scope = found.get("name"), found.get("scope")
+        # The SDK's documentation asks for URL-encoded values, and the SDK encodes them once more.
+        name, scope = (unquote(found[key]) if key in found else None for key in ("name", "scope"))
         return succeed(
             [
                 show_group(group)

@@ -44,9 +44,10 @@ def caller_of(context: typer.Context, config: Path | None) -> Caller:
 
 
 def template_of(context: typer.Context, config: Path | None, name: str | None) -> Template | None:
+    """The template that `--template` names. Raises WrongUse, CatalogError, SettingsError."""
     if name is None:
         return None
-    return findtemplate_of(name, build_catalog(_settings(context, config)).templates)
+    return find_template(name, build_catalog(_settings(context, config)).templates)
 
 
 async def facts_of(api: TokenApi, said: Flags, template: Template | None) -> Facts:

@@ -5,6 +5,7 @@ not followed: the secret goes to the address that was given, and nowhere else.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -13,6 +14,7 @@ import aiohttp
 import msgspec
 
 from gateway.cli.answer import Answer, Envelope, Group, Note, ShownToken, Verified
+from gateway.cli.printable import printable
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
@@ -163,15 +165,23 @@ class TokenApi:
 
     def _unreachable(self, method: str, error: Exception) -> str:
         match error:
-            case aiohttp.ClientSSLError():
+            case aiohttp.ClientConnectorCertificateError():
                 why = "its certificate was not accepted: SSL_CERT_FILE names a file with its authority"
+            case aiohttp.ClientSSLError():
+                why = "no TLS to agree on: see whether ZONEGATE_URL begins with https:// rightly"
             case aiohttp.ClientConnectorError(os_error=cause):
-                reason = f" ({cause.strerror})" if cause.strerror else ""
-                why = f"no connection{reason}: start the gateway with zonegate serve, or set ZONEGATE_URL"
+                why = f"no connection ({_why(cause)}): start the gateway with zonegate serve, or set ZONEGATE_URL"
             case _:
                 unknown = "; whether it was done is unknown" if method in _CHANGES else ""
                 why = f"the connection broke off{unknown}: see whether ZONEGATE_URL is the gateway's base URL"
         return f"{self._url}: {why}"
+
+
+def _why(error: OSError) -> str:
+    # asyncio's own text has the address in it as Python writes it; a resolver's numbers are negative.
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return printable(error.strerror or "the name was not found")
 
 
 @asynccontextmanager

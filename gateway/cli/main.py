@@ -81,6 +81,7 @@ def init(context: typer.Context, config: Config = None, json: Json = False) -> N
     """
     with told():
         settings = settings_of(context, config)
+        configure_logs(settings.log.format, "warning")
         token, secret, catalog = initialise(settings)
     shown = show_token(token, catalog.groups, token.issued_on) | {"value": secret.reveal()}
     if json:

@@ -64,7 +64,7 @@ def needs_user(flags: Flags, template: Template | None) -> bool:
 def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
     """The `policies` of a request body. Raises WrongUse."""
     if facts.template is None and not flags.permissions:
-        msg = "it may do nothing: name what it may do with --permission, or take a --template"
+        msg = "--permission: missing; name what it may do, or take a --template"
         raise WrongUse(msg)
     reach = _reach(flags, facts.user_id)
     given = tuple(reach.of)
@@ -218,7 +218,7 @@ def _by_name(text: str, groups: PermissionGroups) -> list[tuple[Scope, Permissio
 
 def _where(*scopes: Scope) -> str:
     """What has to be named for permissions of `scopes`."""
-    lies = " or ".join(f"{'an' if scope.word[0] in 'aR' else 'a'} {scope.word}" for scope in scopes)
+    lies = " or ".join(map(_one, scopes))
     flags = " or ".join(_FLAGS_FOR[scope] for scope in scopes if scope in _FLAGS_FOR)
     if not flags:
         return f"it lies on {lies}, which no flag can name" if lies else "it lies nowhere"
@@ -232,7 +232,11 @@ def _unused(scope: Scope, flags: Flags) -> str:
         Scope.ACCOUNT: "--account" if flags.accounts and not flags.all_zones else "--all-accounts",
     }.get(scope, "--user")
     hint = "; for all zones of the account, add --all-zones" if said == "--account" else ""
-    return f"{said}: no permission here lies on {'an' if scope is Scope.ACCOUNT else 'a'} {scope.word}{hint}"
+    return f"{said}: no permission here lies on {_one(scope)}{hint}"
+
+
+def _one(scope: Scope) -> str:
+    return f"{'an' if scope in (Scope.ACCOUNT, Scope.R2_BUCKET) else 'a'} {scope.word}"
 
 
 def _quoted(text: str) -> str:

@@ -27,6 +27,8 @@ from gateway.tokens.token import Draft
 _STYLES: Final = {"active": "green", "disabled": "yellow", "expired": "red"}
 _MOST: Final = 4
 """Permissions or resources of a policy that the list names; the rest it counts."""
+_WIDE: Final = 130
+"""Columns from which on a table is read more easily than blocks."""
 _UNBOUNDED: Final = 100_000
 """Columns of what is no terminal: a line there is a row, whatever its length."""
 
@@ -52,7 +54,7 @@ def _resources(policy: ShownPolicy) -> str:
 
 def token_table(tokens: Iterable[ShownToken]) -> Table:
     """A row for each policy of each token; what is the token's own stands in the first of them."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("id", no_wrap=True, overflow="fold", min_width=32)
     for header in ("name", "status", "permissions", "resources", "expires"):
         table.add_column(header, overflow="fold")
@@ -70,6 +72,24 @@ def token_table(tokens: Iterable[ShownToken]) -> Table:
         for permissions, resources in rest:
             table.add_row("", "", "", permissions, resources, "")
     return table
+
+
+def token_blocks(tokens: Iterable[ShownToken]) -> Table:
+    """What `token_table` has, one thing below the other: for a terminal in which the table would be a thread."""
+    blocks = Table.grid()
+    blocks.add_column(overflow="fold")
+    for token in tokens:
+        head = Text.assemble(
+            printable(token.id),
+            "  ",
+            (printable(token.status), _STYLES.get(token.status, "")),
+            f"  expires: {printable(token.expires_on or 'never')}",
+        )
+        blocks.add_row(head)
+        blocks.add_row(Text(f"  {printable(token.name)}"))
+        for policy in token.policies:
+            blocks.add_row(Text(f"    {_permissions(policy)} on {_resources(policy)}"))
+    return blocks
 
 
 def rights_in_words(token: ShownToken) -> list[str]:
@@ -113,7 +133,7 @@ def token_sheet(token: ShownToken) -> Table:
             style = _STYLES.get(value, "") if key == "status" else ""
             sheet.add_row(Text(key), Text(printable(value), style=style))
     for index, line in enumerate(rights_in_words(token)):
-        sheet.add_row(Text("" if index else "it"), Text(printable(line)))
+        sheet.add_row(Text("" if index else "rights"), Text(printable(line)))
     return sheet
 
 
@@ -130,9 +150,9 @@ def secret_lines(url: str, secret: Sensitive) -> list[str]:
     ]
 
 
-def _print_table(table: Table) -> None:
-    """`table` on standard output: as wide as the terminal; into a file or a pipe, as wide as it is."""
-    Console(width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False).print(table)
+def _console() -> Console:
+    """Standard output: as wide as the terminal; a file or a pipe, as wide as what is printed."""
+    return Console(width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False)
 
 
 def print_json(value: object) -> None:
@@ -145,7 +165,9 @@ def print_tokens(answers: Iterable[Answer], *, as_json: bool) -> None:
     if as_json:
         print_json([answer.raw for answer in answers])
     else:
-        _print_table(token_table(answer.token for answer in answers))
+        console = _console()
+        tokens = [answer.token for answer in answers]
+        console.print(token_table(tokens) if console.width >= _WIDE else token_blocks(tokens))
 
 
 def print_token(answer: Answer, *, as_json: bool) -> None:
@@ -153,4 +175,4 @@ def print_token(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         print_json(answer.raw)
     else:
-        _print_table(token_sheet(answer.token))
+        _console().print(token_sheet(answer.token))

@@ -23,8 +23,7 @@ token = typer.Typer(no_args_is_help=True)
 def root() -> None:
     """Make, show, change and end tokens, through the token API of a running gateway.
 
-    ZONEGATE_TOKEN holds your own token's secret. ZONEGATE_URL is the API's base URL with its prefix; when it is not
-    set, the settings say where the gateway listens.
+    ZONEGATE_TOKEN holds your own token's secret; ZONEGATE_URL the API's base URL, else the settings say it.
 
     Example: [bold]ZONEGATE_TOKEN=zgt_... zonegate token list[/bold]
     """

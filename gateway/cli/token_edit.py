@@ -71,7 +71,12 @@ def edit(  # noqa: PLR0913 - a flag each
     ip: Ip = None,
     not_ip: NotIp = None,
     no_ip: Annotated[
-        bool, typer.Option("--no-ip", help="Drop all networks first.", rich_help_panel="From where, and when")
+        bool,
+        typer.Option(
+            "--no-ip",
+            help="Drop all networks; --ip, --not-ip beside it begin anew.",
+            rich_help_panel="From where, and when",
+        ),
     ] = False,
     not_before: NotBefore = None,
     expires: Expires = None,
@@ -83,8 +88,7 @@ def edit(  # noqa: PLR0913 - a flag each
 ) -> None:
     """Change what the flags say of a token, and keep the rest; its secret stays the same.
 
-    A flag for permissions or resources makes all policies anew: name all of them. --ip and --not-ip each replace
-    their own list.
+    A flag for permissions or resources makes all policies anew. --ip and --not-ip each replace their own list.
 
     Example: [bold]zonegate token edit 0123456789abcdef0123456789abcdef --name deploy --expires 30d[/bold]
     """

@@ -35,30 +35,35 @@ Config = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 TokenId = Annotated[str, typer.Argument(metavar="ID", help="The token's id: 32 hex digits.", callback=_token_id)]
 
-Name = Annotated[str | None, typer.Option(help="Its name; for people.")]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="Its name, for people; else the template's.")]
 TemplateName = Annotated[
     str | None,
-    typer.Option("--template", help="A ready-made set of permissions, by name.", rich_help_panel=_RIGHTS),
+    typer.Option(
+        "--template", metavar="NAME", help="A ready-made set of permissions, by name.", rich_help_panel=_RIGHTS
+    ),
 ]
 Permission = Annotated[
     list[str] | None,
     typer.Option(
-        help="A permission by name, such as 'DNS Write', or id:<32 hex>; may be repeated.", rich_help_panel=_RIGHTS
+        metavar="NAME",
+        help="A permission by name, such as 'DNS Write', or id:<32 hex>; may be repeated.",
+        rich_help_panel=_RIGHTS,
     ),
 ]
 Zone = Annotated[
-    list[str] | None, typer.Option(help="A zone, by id or DNS name; may be repeated.", rich_help_panel=_RESOURCES)
+    list[str] | None,
+    typer.Option(metavar="ZONE", help="A zone, by id or DNS name; may be repeated.", rich_help_panel=_RESOURCES),
 ]
 AllZones = Annotated[
     bool,
     typer.Option("--all-zones", help="All zones; with --account, all of that account.", rich_help_panel=_RESOURCES),
 ]
 Account = Annotated[
-    list[str] | None, typer.Option(help="An account, by id; may be repeated.", rich_help_panel=_RESOURCES)
+    list[str] | None, typer.Option(metavar="ID", help="An account, by id; may be repeated.", rich_help_panel=_RESOURCES)
 ]
 AllAccounts = Annotated[bool, typer.Option("--all-accounts", help="All accounts.", rich_help_panel=_RESOURCES)]
 ExceptZone = Annotated[
-    list[str] | None, typer.Option(help="Not this zone; may be repeated.", rich_help_panel=_RESOURCES)
+    list[str] | None, typer.Option(metavar="ZONE", help="Not this zone; may be repeated.", rich_help_panel=_RESOURCES)
 ]
 User = Annotated[
     bool, typer.Option("--user", help="The user whom your own token belongs to.", rich_help_panel=_RESOURCES)
@@ -120,6 +125,15 @@ class WrongUse(Exception):  # noqa: N818 - it is said to a person, not to a prog
 
 
 def flags(**said: Any) -> Flags:  # noqa: ANN401 - typer's values, checked by the struct's fields
-    """The flags as typer gave them: a repeatable one that is not there is None to it."""
-    given = {key: value for key, value in said.items() if value is not None}
-    return msgspec.convert(given, Flags)
+    """The flags as typer gave them: a repeatable one that is not there is None to it. Ends the command on text that
+    is not UTF-8, which no JSON could carry."""
+    for key, value in said.items():
+        for text in (value,) if isinstance(value, str) else value if isinstance(value, list) else ():
+            if not _is_utf8(text):
+                fail(f"--{key.removesuffix('s').replace('_', '-')} '{printable(text)}': not UTF-8")
+    return msgspec.convert({key: value for key, value in said.items() if value is not None}, Flags)
+
+
+def _is_utf8(text: str) -> bool:
+    # Python hands on bytes of the command line that are not UTF-8 as lone surrogates.
+    return not any("\ud800" <= character <= "\udfff" for character in text)

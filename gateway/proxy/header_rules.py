@@ -52,6 +52,7 @@ _OVERRIDES: Final = frozenset(
     }
 )
 _FROM_UPSTREAM: Final = HOP_BY_HOP | {"set-cookie", "content-length", "x-request-id"}
+_COOKIES: Final = frozenset({"set-cookie"})
 _OTHER_DASHES: Final = re.compile(r"[_.]")
 _VIA: Final = b"1.1 zonegate"
 
@@ -94,8 +95,20 @@ def named_by_connection(fields: Fields) -> frozenset[str]:
     )
 
 
-def _is_credential(name: str, rules: UpRules) -> bool:
-    return name in _CREDENTIALS or name in rules.credential_fields or name.startswith(_CREDENTIAL_PREFIXES)
+def is_never_passed(name: str, credential_fields: frozenset[str]) -> bool:
+    """Whether no `pass_headers` may open the field called `name` (lower case).
+
+    `credential_fields`: where clients put tokens and we put the upstream's key. A client's token must not go up, and
+    framing, hop-by-hop fields and our own are not the client's to say.
+    """
+    plain = _OTHER_DASHES.sub("-", name)
+    return (
+        plain in credential_fields
+        or plain in HOP_BY_HOP
+        or plain in _FRAMING
+        or plain in _OURS
+        or plain in ("authorization", "proxy-authorization")
+    )
 
 
 def is_dropped(name: str, rules: UpRules) -> bool:
@@ -103,12 +116,13 @@ def is_dropped(name: str, rules: UpRules) -> bool:
 
     Another spelling of such a field, with `_` or `.` for `-`, goes the same way: CGI-like upstreams read them alike.
     """
-    if name in rules.passed:
-        return False
-    plain = _OTHER_DASHES.sub("-", name)
-    if _is_credential(plain, rules) or plain in _OVERRIDES or plain in HOP_BY_HOP or plain in _FRAMING:
+    if is_never_passed(name, rules.credential_fields):
         return True
-    return plain in _FORWARDED or plain in _OURS
+    plain = _OTHER_DASHES.sub("-", name)
+    dropped = (
+        plain in _CREDENTIALS or plain.startswith(_CREDENTIAL_PREFIXES) or plain in _OVERRIDES or plain in _FORWARDED
+    )
+    return dropped and name not in rules.passed
 
 
 def _forwarded(fields: Fields, client: Client) -> Iterable[tuple[bytes, bytes]]:
@@ -156,7 +170,7 @@ def fields_down(fields: Fields, passed: Iterable[str], *, request_id: str) -> li
     An answer to a token is one person's: a cache between us and the client must not keep it for others.
     """
     options = named_by_connection(fields)
-    dropped = _FROM_UPSTREAM - frozenset(passed)
+    dropped = _FROM_UPSTREAM - (_COOKIES & frozenset(passed))
     out = [(name, value) for name, value in fields if (lower := _lower(name)) not in options and lower not in dropped]
     if not any(_lower(name) == "cache-control" for name, _ in out):
         out.append((b"Cache-Control", b"private"))

@@ -29,7 +29,9 @@ TOKEN_BODIES: list[Any] = [
     pytest.param({**GOOD, "name": 7}, "/name", id="a wrong type"),
     pytest.param({**GOOD, "name": "n" * 200}, "/name", id="a name of 200 characters"),
     pytest.param({**GOOD, "name": "a\x00b"}, "/name", id="a name with a control byte"),
-    pytest.param({**GOOD, "condition": {"request_ip": {"in": ["10.0.0.1/8"]}}}, "/condition/request_ip/in/0", id="host"),
+    pytest.param(
+        {**GOOD, "condition": {"request_ip": {"in": ["10.0.0.1/8"]}}}, "/condition/request_ip/in/0", id="host"
+    ),
     pytest.param({**GOOD, "condition": {"request_ip": {"in": ["10.0.0/33"]}}}, "/condition/request_ip/in/0", id="CIDR"),
     pytest.param({**GOOD, "expires_on": "2020-01-01T00:00:00Z"}, "/expires_on", id="an end in the past"),
     pytest.param(
@@ -80,9 +82,7 @@ def check_refused(gateway: Gateway, method: str, path: str, body: bytes) -> list
 
 
 @pytest.mark.parametrize(("body", "pointer"), TOKEN_BODIES)
-def test_a_bad_token_body_is_refused_with_the_field_named(
-    body: dict[str, Any], pointer: str, gateway: Gateway
-) -> None:
+def test_a_bad_token_body_is_refused_with_the_field_named(body: dict[str, Any], pointer: str, gateway: Gateway) -> None:
     errors = check_refused(gateway, "POST", "/user/tokens", json.dumps(body).encode())
     assert pointer in {error["source"]["pointer"] for error in errors}
 

@@ -45,9 +45,7 @@ def send(gateway: Gateway, secret: str, target: bytes) -> int:
 QUERY = st.text("!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~aZ09", max_size=30)
 
 
-@given(
-    tail=st.sampled_from(["", "/export", "/" + "e" * 32]), query=st.none() | QUERY, mark=st.integers(0, 10**9)
-)
+@given(tail=st.sampled_from(["", "/export", "/" + "e" * 32]), query=st.none() | QUERY, mark=st.integers(0, 10**9))
 def test_a_path_that_is_accepted_is_forwarded_byte_for_byte(
     tail: str, query: str | None, mark: int, gateway: Gateway, upstream: Upstream, secret: str
 ) -> None:

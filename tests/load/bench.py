@@ -66,7 +66,11 @@ async def measure(gateway: Gateway, upstream: str, count: int, clients: int, rou
     token = {"Authorization": f"Bearer {gateway.create(name='bench', policies=policies)['value']}"}
     other = f"/zones/{ZONES['beta.example']}/dns_records"
     contestants = {
-        "straight to the upstream": (f"{upstream}/client/v4{path}", {"Authorization": f"Bearer {UPSTREAM_SECRET}"}, 200),
+        "straight to the upstream": (
+            f"{upstream}/client/v4{path}",
+            {"Authorization": f"Bearer {UPSTREAM_SECRET}"},
+            200,
+        ),
         "through the gateway": (gateway.url + path, token, 200),
         "denied (403)": (gateway.url + other, token, 403),
         "unauthenticated (401)": (gateway.url + path, {}, 401),

@@ -144,9 +144,7 @@ def owner(
     )
 
 
-def principal(
-    of: Token | None = None, ceiling: Owner | None = None, peppers: Peppers = NO_PEPPERS
-) -> Principal:
+def principal(of: Token | None = None, ceiling: Owner | None = None, peppers: Peppers = NO_PEPPERS) -> Principal:
     """The principal of a token whose secret was shown."""
     of = of or token()
     credential = parse_secret(secret_of(of.id, of.owner.kind).reveal())

@@ -1,0 +1,40 @@
+import re
+
+import pytest
+
+from gateway.server.request_id import request_id
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"12345678", id="8 characters"),
+        pytest.param(b"x" * 128, id="128 characters"),
+        pytest.param(b"req_01.AB-cd", id="every kind of character"),
+    ],
+)
+def test_one_plain_id_is_kept(sent: bytes) -> None:
+    assert request_id([sent]) == sent.decode()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param([], id="none"),
+        pytest.param([b""], id="an empty one"),
+        pytest.param([b"1234567"], id="7 characters"),
+        pytest.param([b"x" * 129], id="129 characters"),
+        pytest.param([b"with blank"], id="a blank"),
+        pytest.param([b"12345678\n"], id="a line end"),
+        pytest.param([b"12345678\x1b[2J"], id="a terminal's command"),
+        pytest.param([b"12345678/"], id="a slash"),
+        pytest.param(["12345678ä".encode()], id="not ASCII"),
+        pytest.param([b"12345678", b"12345678"], id="two"),
+    ],
+)
+def test_anything_else_gives_a_new_one_of_32_hex_digits(sent: list[bytes]) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}", request_id(sent))
+
+
+def test_no_two_new_ones_are_alike() -> None:
+    assert len({request_id([]) for _ in range(100)}) == 100
