@@ -23,6 +23,13 @@ def fail(message: str, code: int = WRONG_USE) -> NoReturn:
     raise typer.Exit(code)
 
 
+def help_without_command(context: typer.Context) -> None:
+    """Print the help of a group that was called without a command: wrong use, and no error to explain."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(WRONG_USE)
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Turn what settings, policies and store raise into one line."""

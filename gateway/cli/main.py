@@ -1,5 +1,6 @@
 """The root of the command, and the commands that run something."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,31 +11,21 @@ from gateway import __version__
 from gateway.app import initialise
 from gateway.app import serve as run_gateway
 from gateway.cli.demo import demo
-from gateway.cli.failure import told
+from gateway.cli.failure import REFUSED, WRONG_USE, help_without_command, told
 from gateway.cli.token import token
+from gateway.cli.token_flag import Config, Json
 from gateway.settings import Settings, environment, load_settings
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.representation import show_token
 
 app = typer.Typer(
     name="zonegate",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        help="Settings; else ./zonegate.toml, else /etc/zonegate/zonegate.toml.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -54,6 +45,7 @@ def root(
     Try it: [bold]zonegate demo[/bold]
     """
     context.obj = config
+    help_without_command(context)
 
 
 def settings_of(context: typer.Context, config: Path | None) -> Settings:
@@ -99,5 +91,14 @@ app.add_typer(token, name="token")
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Run the command, and end the process with its code. Wrong use is one line, as every error is."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as wrong:
+        context = getattr(wrong, "ctx", None)
+        hint = f" See `{context.command_path} --help`." if context else ""
+        typer.echo(f"zonegate: {' '.join(wrong.format_message().split())}{hint}", err=True)
+        sys.exit(WRONG_USE)
+    except typer.Abort:
+        sys.exit(REFUSED)
+    sys.exit(code if isinstance(code, int) else 0)

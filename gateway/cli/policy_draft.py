@@ -63,7 +63,7 @@ def needs_user(flags: Flags, template: Template | None) -> bool:
 
 def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
     """The `policies` of a request body. Raises WrongUse."""
-    if facts.template is None and not flags.permissions:
+    if facts.template is None and not flags.permission:
         msg = "--permission: missing; name what it may do, or take a --template"
         raise WrongUse(msg)
     reach = _reach(flags, facts.user_id)
@@ -71,18 +71,18 @@ def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
     chosen: dict[Scope, dict[str, PermissionGroup]] = {}
     if facts.template:
         _add_template(facts.template, facts, reach, chosen)
-    for text in flags.permissions:
+    for text in flags.permission:
         for scope, group in _find(text, reach, facts.groups):
             chosen.setdefault(scope, {})[group.id] = group
     for scope in given:
         if scope not in chosen:
             raise WrongUse(_unused(scope, flags))
     policies = [_policy("allow", chosen[scope], reach.get(scope) or {}) for scope in Scope if scope in chosen]
-    if flags.except_zones:
+    if flags.except_zone:
         if Scope.ZONE not in chosen:
             msg = "--except-zone: nothing here lies on a zone"
             raise WrongUse(msg)
-        policies.append(_policy("deny", chosen[Scope.ZONE], _zones("--except-zone", flags.except_zones)))
+        policies.append(_policy("deny", chosen[Scope.ZONE], _zones("--except-zone", flags.except_zone)))
     return policies
 
 
@@ -95,9 +95,9 @@ def _policy(effect: str, groups: Iterable[str], resources: Resources) -> dict[st
 
 
 def _reach(flags: Flags, user_id: str | None) -> _Reach:
-    zones = _zones("--zone", flags.zones)
-    accounts = _accounts(flags.accounts)
-    if both := sorted(set(zones) & set(_zones("--except-zone", flags.except_zones))):
+    zones = _zones("--zone", flags.zone)
+    accounts = _accounts(flags.account)
+    if both := sorted(set(zones) & set(_zones("--except-zone", flags.except_zone))):
         msg = f"--except-zone: {both[0].removeprefix(Scope.ZONE + '.')} is named by --zone too"
         raise WrongUse(msg)
     of: dict[Scope, Resources] = {}
@@ -228,8 +228,8 @@ def _where(*scopes: Scope) -> str:
 def _unused(scope: Scope, flags: Flags) -> str:
     """A resource that no permission uses was meant to limit something, and would not."""
     said = {
-        Scope.ZONE: "--zone" if flags.zones else "--all-zones",
-        Scope.ACCOUNT: "--account" if flags.accounts and not flags.all_zones else "--all-accounts",
+        Scope.ZONE: "--zone" if flags.zone else "--all-zones",
+        Scope.ACCOUNT: "--account" if flags.account and not flags.all_zones else "--all-accounts",
     }.get(scope, "--user")
     hint = "; for all zones of the account, add --all-zones" if said == "--account" else ""
     return f"{said}: no permission here lies on {_one(scope)}{hint}"

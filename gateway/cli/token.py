@@ -8,6 +8,7 @@ import typer
 
 from gateway.cli.answer import Answer
 from gateway.cli.caller import caller_of
+from gateway.cli.failure import help_without_command
 from gateway.cli.printable import printable
 from gateway.cli.refusal import answered
 from gateway.cli.table import print_json, print_token, print_tokens, secret_lines
@@ -16,17 +17,18 @@ from gateway.cli.token_draft import with_status
 from gateway.cli.token_edit import change_token, edit
 from gateway.cli.token_flag import Config, Json, TokenId
 
-token = typer.Typer(no_args_is_help=True)
+token = typer.Typer(invoke_without_command=True)
 
 
 @token.callback()
-def root() -> None:
+def root(context: typer.Context) -> None:
     """Make, show, change and end tokens, through the token API of a running gateway.
 
     ZONEGATE_TOKEN holds your own token's secret; ZONEGATE_URL the API's base URL, else the settings say it.
 
     Example: [bold]ZONEGATE_TOKEN=zgt_... zonegate token list[/bold]
     """
+    help_without_command(context)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding lacks

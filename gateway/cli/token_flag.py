@@ -29,7 +29,7 @@ Config = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="Settings, for the URL when ZONEGATE_URL is not set, and for the templates.",
+        help="Settings; else ./zonegate.toml, else /etc/zonegate/zonegate.toml.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -89,12 +89,12 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | None = None
     template: str | None = None
-    permissions: tuple[str, ...] = ()
-    zones: tuple[str, ...] = ()
+    permission: tuple[str, ...] = ()
+    zone: tuple[str, ...] = ()
     all_zones: bool = False
-    accounts: tuple[str, ...] = ()
+    account: tuple[str, ...] = ()
     all_accounts: bool = False
-    except_zones: tuple[str, ...] = ()
+    except_zone: tuple[str, ...] = ()
     user: bool = False
     ip: tuple[str, ...] = ()
     not_ip: tuple[str, ...] = ()
@@ -109,12 +109,12 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
         return any(
             (
                 self.template is not None,
-                self.permissions,
-                self.zones,
+                self.permission,
+                self.zone,
                 self.all_zones,
-                self.accounts,
+                self.account,
                 self.all_accounts,
-                self.except_zones,
+                self.except_zone,
                 self.user,
             )
         )
@@ -125,12 +125,14 @@ class WrongUse(Exception):  # noqa: N818 - it is said to a person, not to a prog
 
 
 def flags(**said: Any) -> Flags:  # noqa: ANN401 - typer's values, checked by the struct's fields
-    """The flags as typer gave them: a repeatable one that is not there is None to it. Ends the command on text that
-    is not UTF-8, which no JSON could carry."""
+    """The flags as typer gave them: a repeatable one that is not there is None to it.
+
+    Ends the command on text that is not UTF-8, which no JSON could carry.
+    """
     for key, value in said.items():
         for text in (value,) if isinstance(value, str) else value if isinstance(value, list) else ():
             if not _is_utf8(text):
-                fail(f"--{key.removesuffix('s').replace('_', '-')} '{printable(text)}': not UTF-8")
+                fail(f"--{key.replace('_', '-')} '{printable(text)}': not UTF-8")
     return msgspec.convert({key: value for key, value in said.items() if value is not None}, Flags)
 
 

@@ -18,7 +18,8 @@ from gateway.tokens.timestamp import format_timestamp
 from gateway.tokens.token import Draft
 
 
-def _resource_in_words(resource: Resource) -> str:
+def resource_in_words(resource: Resource) -> str:
+    """A resource for people."""
     match resource:
         case Zone(name):
             return f"zone {name}"
@@ -34,16 +35,16 @@ def _resource_in_words(resource: Resource) -> str:
             return f"user {id}"
 
 
-def _group_in_words(group: PermissionGroup) -> str:
-    """Write is called Edit, as on Cloudflare's own pages."""
+def group_in_words(group: PermissionGroup) -> str:
+    """A group for people: Write is called Edit, as on Cloudflare's own pages."""
     return group.name.removesuffix(" Write") + " Edit" if group.name.endswith(" Write") else group.name
 
 
 def _policy_in_words(policy: Policy, groups: PermissionGroups) -> str:
     known = [group for group_id in policy.permission_groups if (group := groups.get(group_id))]
     resources = [parse_resource(key, value) for key, value in policy.resources.items()]
-    what = ", ".join(_group_in_words(group) for group in known)
-    where = ", ".join(_resource_in_words(resource) for resource in resources if not isinstance(resource, str))
+    what = ", ".join(group_in_words(group) for group in known)
+    where = ", ".join(resource_in_words(resource) for resource in resources if not isinstance(resource, str))
     verb = "may use" if policy.effect is Effect.ALLOW else "may NOT use"
     return f"{verb} {what} on {where}"
 

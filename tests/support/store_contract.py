@@ -130,7 +130,7 @@ async def fill(store: TokenStore, count: int) -> None:
 
 
 class TokenStoreContract:
-    """What a store does, whatever it is made of. A test class that inherits this has a fixture `store`, which is empty."""
+    """What a store does, whatever it is made of. A test class that inherits this has a fixture `store`: empty."""
 
     async def test_a_token_that_is_not_there_is_none(self, store: TokenStore) -> None:
         assert await store.get("0" * 32) is None
@@ -266,9 +266,9 @@ class TokenStoreContract:
     async def test_an_expired_token_is_left_out_and_not_counted_unless_asked_for(
         self,
         store: TokenStore,
-        include_expired: bool,
+        include_expired: bool,  # noqa: FBT001 - a case's data
         now: int,
-        shown: list[str],  # noqa: FBT001 - a case's data
+        shown: list[str],
     ) -> None:
         await store.create(token(token_id=numbered(1), name="forever"), BY, NOW)
         await store.create(token(token_id=numbered(2), name="longer", expires_on=NOW + 100), BY, NOW + 1)

@@ -73,5 +73,3 @@ def test_a_second_init_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert done.stdout == ""
-
-

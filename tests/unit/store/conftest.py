@@ -58,10 +58,8 @@ def redis(new_client: Connect) -> Redis:
 def open_store(new_client: Connect) -> Open:
     """`open_store(*peppers)`: a store on that server, as another process would open it."""
 
-    def open_store(*peppers: str, max_entries: int = 1000, max_age: int = 86400) -> RedisStore:
-        return RedisStore(
-            new_client(), new_client(), peppers=peppers, audit=AuditLimits(max_entries, max_age)
-        )
+    def open_store(*peppers: str, max_entries: int = 1000, max_age: int = 10**9) -> RedisStore:
+        return RedisStore(new_client(), new_client(), peppers=peppers, audit=AuditLimits(max_entries, max_age))
 
     return open_store
 

@@ -275,7 +275,7 @@ NOT_YET = "not in this version yet"
         pytest.param(
             with_policy(permission_groups=[BILLING]),
             "/policies/0/permission_groups/0",
-            "Billing Read is a permission on a account, and this policy names a resource of the scope zone",
+            "this policy names a resource of the scope zone",
             id="scope: a group of accounts on a zone",
         ),
         pytest.param(

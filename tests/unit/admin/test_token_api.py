@@ -1,0 +1,669 @@
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import ip_address
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from support.records import (
+    ACCOUNT_A,
+    CATALOG,
+    EVERYTHING,
+    GROUPS,
+    NOW,
+    USER,
+    ZONE_A,
+    account,
+    group_id,
+    owner,
+    principal,
+    token,
+    zone,
+)
+from support.store_contract import SOMEBODY, MemoryTokenStore, numbered, read
+
+from gateway.access.decide import decide
+from gateway.access.decision import Allow
+from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable
+from gateway.access.principal import Record, prove
+from gateway.access.question import Question
+from gateway.admin.token_api import UserTokenApi, entity_tag, matches
+from gateway.catalog.target import Target, split_target
+from gateway.reason import Answer, Deny, Reason
+from gateway.server.ports import Call
+from gateway.tokens.digest import NO_PEPPERS, Peppers
+from gateway.tokens.resource import Scope
+from gateway.tokens.secret import Sensitive, parse_secret
+from gateway.tokens.token import Status, Token
+
+CALLER = token(EVERYTHING, name="the caller", issued_on=NOW - 5000)
+MINE = token(token_id=numbered(1), name="mine", issued_on=NOW - 900, request_ip=["192.0.2.0/24"], expires_on=NOW + 900)
+NOT_MINE = token(token_id=numbered(2), name="somebody's", owner=SOMEBODY)
+
+Outcome = Answer | Deny
+Ask = Callable[..., Awaitable[Outcome]]
+What = tuple[str, str, object]
+"""Method, path and body of a call."""
+
+POLICY = {
+    "effect": "allow",
+    "permission_groups": [{"id": group_id("DNS Write")}, {"id": group_id("DNS Read")}],
+    "resources": {zone(ZONE_A): "*"},
+}
+BODY = {"name": "new", "policies": [POLICY]}
+
+
+def dice() -> Callable[[int], bytes]:
+    """Bytes that never come twice, as an operating system's."""
+    numbers = count(2**100)
+    return lambda size: next(numbers).to_bytes(size, "big")
+
+
+def api_over(store: MemoryTokenStore, peppers: Peppers = NO_PEPPERS) -> UserTokenApi:
+    return UserTokenApi(store, GROUPS, peppers=peppers, clock=lambda: NOW, randomness=dice())
+
+
+def allowed(method: str, path: str, caller: Token) -> Allow:
+    target = split_target(f"/client/v4{path}".encode())
+    assert isinstance(target, Target)
+    decision = decide(
+        Question(
+            principal=principal(caller, owner()),
+            address=ip_address("192.0.2.7"),
+            target=target,
+            match=CATALOG.public.match(method, target.segments),
+            now=NOW,
+        )
+    )
+    assert isinstance(decision, Allow), decision
+    return decision
+
+
+def asker(api: UserTokenApi, caller: Token = CALLER) -> Ask:
+    """`await ask(method, path, body)`: what the API answers; `body` as JSON unless it is bytes."""
+
+    async def ask(method: str, path: str, body: object = b"", if_match: Iterable[bytes] = ()) -> Outcome:
+        path, _, query = path.partition("?")
+        call = Call(
+            query=query.encode(),
+            body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+            if_match=tuple(if_match),
+            address="192.0.2.7",
+            request_id="request-0001",
+        )
+        return await api.answer(allowed(method, path, caller), call)
+
+    return ask
+
+
+@pytest.fixture
+def store() -> MemoryTokenStore:
+    return MemoryTokenStore().hold(CALLER, MINE).hold(NOT_MINE, of=owner(ref=SOMEBODY))
+
+
+@pytest.fixture
+def ask(store: MemoryTokenStore) -> Ask:
+    return asker(api_over(store))
+
+
+def good(outcome: Outcome) -> dict[str, Any]:
+    """The envelope of a success."""
+    assert isinstance(outcome, Answer), outcome
+    envelope: dict[str, Any] = json.loads(outcome.body)
+    assert (outcome.status, outcome.reason) == (200, None)
+    assert (envelope["success"], envelope["errors"]) == (True, [])
+    return envelope
+
+
+def result(outcome: Outcome) -> Any:  # noqa: ANN401 - JSON
+    return good(outcome)["result"]
+
+
+def tag(outcome: Outcome) -> str:
+    assert isinstance(outcome, Answer), outcome
+    return dict(outcome.fields)["ETag"]
+
+
+def refused(outcome: Outcome) -> Deny:
+    assert isinstance(outcome, Deny), outcome
+    return outcome
+
+
+async def works(store: MemoryTokenStore, secret: str) -> bool:
+    """Whether `secret` proves its token."""
+    credential = parse_secret(secret)
+    assert credential is not None
+    return not isinstance(prove(credential, await store.get(credential.token_id), NO_PEPPERS, NOW), Deny)
+
+
+def test_there_is_an_operation_for_each_route_and_a_route_for_each_operation(store: MemoryTokenStore) -> None:
+    named = {route.operation for route in CATALOG.public.routes if route.operation}
+    assert api_over(store).operations == named
+
+
+# List.
+
+
+async def test_a_list_has_the_owner_s_tokens_oldest_first_and_says_how_many_there_are(ask: Ask) -> None:
+    envelope = good(await ask("GET", "/user/tokens"))
+    assert [each["name"] for each in envelope["result"]] == ["the caller", "mine"]
+    assert envelope["result_info"] == {"page": 1, "per_page": 20, "count": 2, "total_count": 2, "total_pages": 1}
+
+
+async def test_a_list_shows_no_secret_and_no_digest(ask: Ask) -> None:
+    outcome = await ask("GET", "/user/tokens")
+    assert all("value" not in each for each in result(outcome))
+    assert isinstance(outcome, Answer)
+    assert MINE.digests[0].hex.encode() not in outcome.body
+    assert b"digest" not in outcome.body
+
+
+@pytest.mark.parametrize(
+    ("query", "shown", "info"),
+    [
+        pytest.param("per_page=5", "01234", (1, 5, 5, 12, 3), id="the first page"),
+        pytest.param("per_page=5&page=2", "56789", (2, 5, 5, 12, 3), id="the second page"),
+        pytest.param("per_page=5&page=3", "ab", (3, 5, 2, 12, 3), id="the last page"),
+        pytest.param("per_page=5&page=4", "", (4, 5, 0, 12, 3), id="behind the last"),
+        pytest.param("per_page=6&direction=desc", "ba9876", (1, 6, 6, 12, 2), id="newest first"),
+        pytest.param("per_page=50&include_expired=true", "0123456789abx", (1, 50, 13, 13, 1), id="expired ones too"),
+    ],
+)
+async def test_a_list_is_paged(query: str, shown: str, info: tuple[int, ...]) -> None:
+    names = "0123456789ab"
+    living = [token(token_id=numbered(n), name=name, issued_on=NOW - 100 + n) for n, name in enumerate(names, 1)]
+    expired = token(token_id=numbered(99), name="x", issued_on=NOW - 50, expires_on=NOW)
+    ask = asker(api_over(MemoryTokenStore().hold(*living, expired)))
+    envelope = good(await ask("GET", f"/user/tokens?{query}"))
+    assert "".join(each["name"] for each in envelope["result"]) == shown
+    assert envelope["result_info"] == dict(
+        zip(("page", "per_page", "count", "total_count", "total_pages"), info, strict=True)
+    )
+
+
+async def test_an_expired_token_shows_as_expired() -> None:
+    gone = token(token_id=numbered(3), name="gone", issued_on=NOW - 1, expires_on=NOW)
+    ask = asker(api_over(MemoryTokenStore().hold(CALLER, gone)))
+    shown = result(await ask("GET", "/user/tokens?include_expired=true"))
+    assert [(each["name"], each["status"]) for each in shown] == [("the caller", "active"), ("gone", "expired")]
+
+
+@pytest.mark.parametrize("query", ["per_page=4", "per_page=51", "page=0", "direction=up", "page=1&page=1"])
+async def test_a_list_that_is_asked_for_badly_is_refused(ask: Ask, query: str) -> None:
+    assert refused(await ask("GET", f"/user/tokens?{query}")).reason is Reason.BAD_REQUEST
+
+
+# Create.
+
+
+async def test_a_new_token_is_shown_whole_with_its_secret_once(store: MemoryTokenStore, ask: Ask) -> None:
+    created = result(
+        await ask(
+            "POST",
+            "/user/tokens",
+            BODY
+            | {
+                "condition": {"request_ip": {"in": ["192.0.2.0/24"], "not_in": ["192.0.2.9"]}},
+                "not_before": "2027-01-15T08:00:00Z",
+                "expires_on": "2027-02-15T09:00:00+01:00",
+            },
+        )
+    )
+    value = created.pop("value")
+    policy_id = created["policies"][0].pop("id")
+    assert len(policy_id) == len(created["id"]) == 32
+    assert created == {
+        "id": created["id"],
+        "name": "new",
+        "status": "active",
+        "issued_on": "2027-01-15T08:00:00Z",
+        "modified_on": "2027-01-15T08:00:00Z",
+        "not_before": "2027-01-15T08:00:00Z",
+        "expires_on": "2027-02-15T08:00:00Z",
+        "policies": [
+            {
+                "effect": "allow",
+                "permission_groups": [
+                    {"id": group_id("DNS Write"), "name": "DNS Write"},
+                    {"id": group_id("DNS Read"), "name": "DNS Read"},
+                ],
+                "resources": {zone(ZONE_A): "*"},
+            }
+        ],
+        "condition": {"request_ip": {"in": ["192.0.2.0/24"], "not_in": ["192.0.2.9"]}},
+        "owner": {"kind": "user", "id": USER},
+        "issued_by": CALLER.id,
+    }
+    assert value.startswith(f"zgt_{created['id']}_")
+    assert await works(store, value)
+    again = result(await ask("GET", f"/user/tokens/{created['id']}"))
+    assert "value" not in again
+    again["policies"][0].pop("id")
+    assert again == created
+
+
+async def test_a_new_token_s_tag_is_the_one_that_get_shows(ask: Ask) -> None:
+    created = await ask("POST", "/user/tokens", BODY)
+    assert tag(created) == tag(await ask("GET", f"/user/tokens/{result(created)['id']}"))
+
+
+async def test_no_two_new_tokens_share_an_id_or_a_secret(ask: Ask) -> None:
+    made = [result(await ask("POST", "/user/tokens", BODY)) for _ in range(3)]
+    assert len({each["id"] for each in made}) == len({each["value"].rpartition("_")[2] for each in made}) == 3
+
+
+async def test_a_new_token_s_digest_is_made_with_the_pepper_that_signs(store: MemoryTokenStore) -> None:
+    peppers = Peppers([Sensitive("salt")])
+    created = result(await asker(api_over(store, peppers))("POST", "/user/tokens", BODY))
+    (digest,) = (await read(store, created["id"])).token.digests
+    assert digest.key == peppers.signing_key
+    assert peppers.proves(digest, Sensitive(created["value"]), NOW)
+    assert not await works(store, created["value"])
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        pytest.param(b"", [""], id="nothing"),
+        pytest.param(b"{", [""], id="cut off"),
+        pytest.param(b"[]", [""], id="not an object"),
+        pytest.param({}, ["/name", "/policies"], id="without its parts"),
+        pytest.param(BODY | {"name": "", "expires_on": "soon"}, ["/name", "/expires_on"], id="several faults"),
+        pytest.param(BODY | {"expires": "x"}, ["/expires"], id="an unknown field"),
+        pytest.param(BODY | {"status": "expired"}, ["/status"], id="expired at birth"),
+        pytest.param(BODY | {"expires_on": "2027-01-15T08:00:00Z"}, ["/expires_on"], id="dead at birth"),
+    ],
+)
+async def test_a_body_with_faults_is_told_all_of_them_and_nothing_is_written(
+    store: MemoryTokenStore, ask: Ask, body: object, pointers: list[str]
+) -> None:
+    deny = refused(await ask("POST", "/user/tokens", body))
+    assert deny.reason is Reason.INVALID_BODY
+    found = [fault.pointer for fault in deny.faults]
+    assert [pointer for pointer in pointers if pointer not in found] == []
+    assert store.actions == []
+
+
+LARGE = BODY | {
+    "policies": [
+        {
+            "effect": "allow",
+            "permission_groups": [{"id": group_id("Billing Read", Scope.ACCOUNT)}],
+            "resources": {account(f"{number:032x}"): "*" for number in range(1000)},
+        }
+    ]
+    * 2
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [pytest.param("POST", "", id="create"), pytest.param("PUT", f"/{MINE.id}", id="update")]
+)
+async def test_a_token_over_64_kib_as_stored_is_a_fault_and_nothing_is_written(
+    store: MemoryTokenStore, ask: Ask, method: str, path: str
+) -> None:
+    deny = refused(await ask(method, f"/user/tokens{path}", LARGE))
+    assert deny.reason is Reason.INVALID_BODY
+    assert [(fault.pointer, fault.message) for fault in deny.faults] == [("", "the token is over 64 KiB as stored")]
+    assert store.actions == []
+
+
+# Get.
+
+
+async def test_a_token_is_shown_to_its_owner(ask: Ask) -> None:
+    outcome = await ask("GET", f"/user/tokens/{MINE.id}")
+    assert result(outcome)["name"] == "mine"
+    assert isinstance(outcome, Answer)
+    assert MINE.digests[0].hex.encode() not in outcome.body
+
+
+# Whatever is asked of a token that is not there, or not one's own.
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("GET", "", b"", id="get"),
+        pytest.param("PUT", "", BODY, id="update"),
+        pytest.param("DELETE", "", b"", id="delete"),
+        pytest.param("PUT", "/value", {}, id="roll"),
+    ],
+)
+async def test_another_owner_s_token_is_as_little_there_as_one_that_never_was(
+    store: MemoryTokenStore, ask: Ask, method: str, path: str, body: object
+) -> None:
+    for token_id in (NOT_MINE.id, "0" * 32):
+        outcome = await ask(method, f"/user/tokens/{token_id}{path}", body)
+        assert outcome == Deny(reason=Reason.NOT_FOUND, detail="token")
+    assert store.actions == []
+    assert (await read(store, NOT_MINE.id)).token == NOT_MINE
+
+
+async def test_a_tag_does_not_tell_whether_another_owner_has_the_token(ask: Ask) -> None:
+    outcome = await ask("DELETE", f"/user/tokens/{NOT_MINE.id}", if_match=[b'"x"'])
+    assert outcome == Deny(reason=Reason.NOT_FOUND, detail="token")
+
+
+# Update.
+
+
+async def test_an_update_replaces_all_that_a_client_may_say_and_keeps_the_rest(
+    store: MemoryTokenStore, ask: Ask
+) -> None:
+    shown = result(await ask("PUT", f"/user/tokens/{MINE.id}", BODY))
+    updated = (await read(store, MINE.id)).token
+    assert (updated.name, updated.condition, updated.expires_on) == ("new", type(MINE.condition)(), None)
+    assert (updated.digests, updated.issued_on, updated.owner) == (MINE.digests, MINE.issued_on, MINE.owner)
+    assert (updated.status, updated.issued_by) == (MINE.status, MINE.issued_by)
+    assert updated.modified_on == NOW
+    assert "expires_on" not in shown
+    assert "condition" not in shown
+    assert "value" not in shown
+
+
+async def test_an_update_may_send_back_what_get_showed(store: MemoryTokenStore, ask: Ask) -> None:
+    shown = result(await ask("GET", f"/user/tokens/{MINE.id}"))
+    again = result(await ask("PUT", f"/user/tokens/{MINE.id}", shown))
+    assert again == shown | {"modified_on": "2027-01-15T08:00:00Z"}
+    assert (await read(store, MINE.id)).token.policies == MINE.policies
+
+
+async def test_an_update_without_a_status_leaves_a_disabled_token_disabled(store: MemoryTokenStore, ask: Ask) -> None:
+    await ask("PUT", f"/user/tokens/{MINE.id}", BODY | {"status": "disabled"})
+    assert result(await ask("PUT", f"/user/tokens/{MINE.id}", BODY))["status"] == "disabled"
+    assert (await read(store, MINE.id)).token.issued_by == MINE.issued_by
+
+
+async def test_who_enables_a_token_answers_for_it(store: MemoryTokenStore, ask: Ask) -> None:
+    await ask("PUT", f"/user/tokens/{MINE.id}", BODY | {"status": "disabled"})
+    await ask("PUT", f"/user/tokens/{MINE.id}", BODY | {"status": "active"})
+    enabled = (await read(store, MINE.id)).token
+    assert (enabled.status, enabled.issued_by) == (Status.ACTIVE, CALLER.id)
+
+
+async def test_an_update_with_faults_writes_nothing(store: MemoryTokenStore, ask: Ask) -> None:
+    deny = refused(await ask("PUT", f"/user/tokens/{MINE.id}", {"name": "new"}))
+    assert (deny.reason, [fault.pointer for fault in deny.faults]) == (Reason.INVALID_BODY, ["/policies"])
+    assert store.actions == []
+
+
+# If-Match.
+
+RAW = b"the document"
+TAG = entity_tag(RAW).encode()
+
+
+@pytest.mark.parametrize(
+    ("if_match", "matched"),
+    [
+        pytest.param([], True, id="not sent"),
+        pytest.param([b"*"], True, id="any"),
+        pytest.param([TAG], True, id="the one"),
+        pytest.param([b'"x", ' + TAG], True, id="in a list"),
+        pytest.param([b'"x"', TAG], True, id="in a second field"),
+        pytest.param([b'"x"'], False, id="another"),
+        pytest.param([b"W/" + TAG], False, id="weak"),
+        pytest.param([TAG.strip(b'"')], False, id="without its quotes"),
+        pytest.param([TAG.upper()], False, id="in another case"),
+        pytest.param([b"*, *"], False, id="any, twice"),
+        pytest.param([b""], False, id="empty"),
+    ],
+)
+def test_if_match_lets_a_change_happen_to_the_document_that_it_names(
+    if_match: list[bytes],
+    matched: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    assert matches(if_match, RAW) is matched
+
+
+def test_an_entity_tag_is_quoted_and_changes_with_every_byte() -> None:
+    assert entity_tag(b"a").startswith('"')
+    assert entity_tag(b"a").endswith('"')
+    assert entity_tag(b"a") != entity_tag(b"b")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("PUT", "", BODY, id="update"),
+        pytest.param("PUT", "/value", {}, id="roll"),
+        pytest.param("DELETE", "", b"", id="delete"),
+    ],
+)
+async def test_a_change_of_what_was_changed_meanwhile_is_a_412_and_nothing_is_written(
+    store: MemoryTokenStore, ask: Ask, method: str, path: str, body: object
+) -> None:
+    seen = tag(await ask("GET", f"/user/tokens/{MINE.id}")).encode()
+    await ask("PUT", f"/user/tokens/{MINE.id}", BODY | {"name": "meanwhile"})
+    outcome = await ask(method, f"/user/tokens/{MINE.id}{path}", body, [seen])
+    assert outcome == Deny(reason=Reason.PRECONDITION_FAILED)
+    assert (await read(store, MINE.id)).token.name == "meanwhile"
+    current = tag(await ask("GET", f"/user/tokens/{MINE.id}")).encode()
+    good(await ask(method, f"/user/tokens/{MINE.id}{path}", body, [current]))
+
+
+async def test_an_update_answers_the_tag_of_what_it_made(ask: Ask) -> None:
+    first = await ask("PUT", f"/user/tokens/{MINE.id}", BODY)
+    rolled = await ask("PUT", f"/user/tokens/{MINE.id}/value", {}, [tag(first).encode()])
+    assert tag(rolled) == tag(await ask("GET", f"/user/tokens/{MINE.id}"))
+    assert tag(rolled) != tag(first)
+
+
+# Several at once.
+
+DRAFTS = [
+    BODY | {"name": f"draft {number}", "condition": {"request_ip": {"in": [f"192.0.2.{number}"]}}}
+    for number in range(4)
+]
+
+
+async def test_after_concurrent_updates_the_token_is_one_of_them_wholly(store: MemoryTokenStore, ask: Ask) -> None:
+    outcomes = await asyncio.gather(*(ask("PUT", f"/user/tokens/{MINE.id}", draft) for draft in DRAFTS))
+    assert [result(outcome)["name"] for outcome in outcomes] == [draft["name"] for draft in DRAFTS]
+    found = result(await ask("GET", f"/user/tokens/{MINE.id}"))
+    assert (found["name"], found["condition"]) in [(draft["name"], draft["condition"]) for draft in DRAFTS]
+    assert [action for action, _ in store.actions] == [Action.UPDATE] * len(DRAFTS)
+
+
+async def test_of_concurrent_updates_with_the_same_tag_one_wins_and_the_others_hear_412(ask: Ask) -> None:
+    seen = tag(await ask("GET", f"/user/tokens/{MINE.id}")).encode()
+    outcomes = await asyncio.gather(*(ask("PUT", f"/user/tokens/{MINE.id}", draft, [seen]) for draft in DRAFTS))
+    (winner,) = [result(outcome) for outcome in outcomes if isinstance(outcome, Answer)]
+    assert [outcome.reason for outcome in outcomes if isinstance(outcome, Deny)] == [Reason.PRECONDITION_FAILED] * 3
+    assert result(await ask("GET", f"/user/tokens/{MINE.id}")) == winner
+
+
+async def test_an_update_beside_a_roll_loses_neither(store: MemoryTokenStore, ask: Ask) -> None:
+    updated, rolled = await asyncio.gather(
+        ask("PUT", f"/user/tokens/{MINE.id}", BODY), ask("PUT", f"/user/tokens/{MINE.id}/value", {})
+    )
+    good(updated)
+    assert (await read(store, MINE.id)).token.name == "new"
+    assert await works(store, result(rolled))
+
+
+async def test_of_two_deletions_one_finds_nothing(ask: Ask) -> None:
+    outcomes = await asyncio.gather(*(ask("DELETE", f"/user/tokens/{MINE.id}") for _ in range(2)))
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Answer", "Deny"]
+    assert Deny(reason=Reason.NOT_FOUND, detail="token") in outcomes
+
+
+class Contended(MemoryTokenStore):
+    """Somebody else is always faster."""
+
+    async def replace(self, old: Record, new: Token, action: Action, by: Actor, now: float) -> bytes:  # noqa: ARG002
+        raise Conflict
+
+    async def delete(self, old: Record, action: Action, by: Actor, now: float) -> None:  # noqa: ARG002
+        raise Conflict
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("PUT", "", BODY, id="update"),
+        pytest.param("PUT", "/value", {}, id="roll"),
+        pytest.param("DELETE", "", b"", id="delete"),
+    ],
+)
+async def test_a_change_that_always_comes_too_late_gives_up(method: str, path: str, body: object) -> None:
+    ask = asker(api_over(Contended().hold(CALLER, MINE)))
+    outcome = await ask(method, f"/user/tokens/{MINE.id}{path}", body)
+    assert outcome == Deny(reason=Reason.PRECONDITION_FAILED)
+
+
+# Delete, roll, verify, revoke-self.
+
+
+async def test_a_deleted_token_is_gone(store: MemoryTokenStore, ask: Ask) -> None:
+    assert result(await ask("DELETE", f"/user/tokens/{MINE.id}")) == {"id": MINE.id}
+    assert await store.get(MINE.id) is None
+    assert refused(await ask("DELETE", f"/user/tokens/{MINE.id}")).reason is Reason.NOT_FOUND
+
+
+@pytest.mark.parametrize("body", [pytest.param({}, id="an empty object"), pytest.param(b"", id="nothing")])
+async def test_a_roll_answers_a_new_secret_and_the_old_one_is_dead(
+    store: MemoryTokenStore, ask: Ask, body: object
+) -> None:
+    old = result(await ask("POST", "/user/tokens", BODY))
+    new = result(await ask("PUT", f"/user/tokens/{old['id']}/value", body))
+    assert isinstance(new, str)
+    assert new.startswith(f"zgt_{old['id']}_")
+    assert (await works(store, old["value"]), await works(store, new)) == (False, True)
+    shown = result(await ask("GET", f"/user/tokens/{old['id']}"))
+    assert "value" not in shown
+    assert shown == {name: old[name] for name in old if name != "value"}
+
+
+async def test_who_rolls_a_token_answers_for_it(store: MemoryTokenStore, ask: Ask) -> None:
+    await ask("PUT", f"/user/tokens/{MINE.id}/value", {})
+    rolled = (await read(store, MINE.id)).token
+    assert (rolled.issued_by, rolled.modified_on, rolled.issued_on) == (CALLER.id, NOW, MINE.issued_on)
+
+
+@pytest.mark.parametrize(
+    "body", [pytest.param(b"[]", id="not an object"), pytest.param({"overlap": 60}, id="not in this version yet")]
+)
+async def test_a_roll_with_faults_leaves_the_secret_alive(store: MemoryTokenStore, ask: Ask, body: object) -> None:
+    assert refused(await ask("PUT", f"/user/tokens/{MINE.id}/value", body)).reason is Reason.INVALID_BODY
+    assert (await read(store, MINE.id)).token == MINE
+
+
+async def test_verify_shows_the_caller_s_own_token_and_says_that_it_works(store: MemoryTokenStore) -> None:
+    caller = token(EVERYTHING, not_before=NOW - 60, expires_on=NOW + 60)
+    envelope = good(await asker(api_over(store), caller)("GET", "/user/tokens/verify"))
+    assert envelope["result"] == {
+        "id": caller.id,
+        "status": "active",
+        "not_before": "2027-01-15T07:59:00Z",
+        "expires_on": "2027-01-15T08:01:00Z",
+    }
+    assert envelope["messages"] == [{"code": 10000, "message": "This API Token is valid and active", "type": None}]
+
+
+async def test_verify_of_a_token_without_dates_shows_none(ask: Ask) -> None:
+    assert result(await ask("GET", "/user/tokens/verify")) == {"id": CALLER.id, "status": "active"}
+
+
+async def test_a_token_may_always_end_itself_and_only_itself(store: MemoryTokenStore) -> None:
+    ask = asker(api_over(store), MINE)
+    assert result(await ask("POST", "/user/tokens/revoke-self")) == {"id": MINE.id}
+    assert await store.get(MINE.id) is None
+    assert (await read(store, CALLER.id)).token == CALLER
+    assert [action for action, _ in store.actions] == [Action.REVOKE_SELF]
+
+
+@pytest.mark.parametrize(
+    ("what", "action"),
+    [
+        pytest.param(("POST", "/user/tokens", BODY), Action.CREATE, id="create"),
+        pytest.param(("PUT", f"/user/tokens/{MINE.id}", BODY), Action.UPDATE, id="update"),
+        pytest.param(("PUT", f"/user/tokens/{MINE.id}/value", {}), Action.ROLL, id="roll"),
+        pytest.param(("DELETE", f"/user/tokens/{MINE.id}", b""), Action.DELETE, id="delete"),
+        pytest.param(("POST", "/user/tokens/revoke-self", b""), Action.REVOKE_SELF, id="revoke-self"),
+    ],
+)
+async def test_a_change_says_in_the_audit_who_asked_for_it_and_from_where(
+    store: MemoryTokenStore, ask: Ask, what: What, action: Action
+) -> None:
+    good(await ask(*what))
+    by = Actor(token_id=CALLER.id, owner=f"user:{USER}", address="192.0.2.7", request_id="request-0001")
+    assert store.actions == [(action, by)]
+
+
+# Permission groups.
+
+
+async def test_all_permission_groups_are_listed_with_id_name_and_scopes(ask: Ask) -> None:
+    listed = result(await ask("GET", "/user/tokens/permission_groups"))
+    assert len(listed) == len(list(GROUPS))
+    assert {"id": group_id("DNS Write"), "name": "DNS Write", "scopes": [str(Scope.ZONE)]} in listed
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        pytest.param("name=DNS+Write", {("DNS Write", Scope.ZONE)}, id="a name"),
+        pytest.param("name=DNS%20Write", {("DNS Write", Scope.ZONE)}, id="a name, percent-encoded"),
+        pytest.param("name=Logs+Read", {("Logs Read", Scope.ZONE), ("Logs Read", Scope.ACCOUNT)}, id="in two scopes"),
+        pytest.param(f"name=Logs+Read&scope={quote(Scope.ACCOUNT)}", {("Logs Read", Scope.ACCOUNT)}, id="and a scope"),
+        pytest.param("name=dns+write", set(), id="in another case"),
+        pytest.param("name=", set(), id="an empty name"),
+        pytest.param("scope=com.cloudflare.api", set(), id="a scope that is none"),
+    ],
+)
+async def test_permission_groups_are_found_by_name_and_scope(
+    ask: Ask, query: str, found: set[tuple[str, Scope]]
+) -> None:
+    listed = result(await ask("GET", f"/user/tokens/permission_groups?{query}"))
+    assert {(group["name"], scope) for group in listed for scope in group["scopes"]} == found
+
+
+async def test_permission_groups_of_a_scope_are_all_of_it(ask: Ask) -> None:
+    listed = result(await ask("GET", f"/user/tokens/permission_groups?scope={Scope.USER}"))
+    assert {group["id"] for group in listed} == {group.id for group in GROUPS if Scope.USER in group.scopes}
+
+
+async def test_permission_groups_asked_for_by_two_names_are_refused(ask: Ask) -> None:
+    outcome = await ask("GET", "/user/tokens/permission_groups?name=a&name=b")
+    assert refused(outcome).reason is Reason.BAD_REQUEST
+
+
+# The store is away.
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(("GET", "/user/tokens", b""), id="list"),
+        pytest.param(("POST", "/user/tokens", BODY), id="create"),
+        pytest.param(("GET", f"/user/tokens/{MINE.id}", b""), id="get"),
+        pytest.param(("PUT", f"/user/tokens/{MINE.id}", BODY), id="update"),
+        pytest.param(("DELETE", f"/user/tokens/{MINE.id}", b""), id="delete"),
+        pytest.param(("PUT", f"/user/tokens/{MINE.id}/value", {}), id="roll"),
+        pytest.param(("POST", "/user/tokens/revoke-self", b""), id="revoke-self"),
+    ],
+)
+@pytest.mark.parametrize("unknown", [pytest.param(True, id="outcome unknown"), pytest.param(False, id="not done")])
+async def test_a_store_that_is_away_is_said_and_whether_the_change_may_have_happened(
+    store: MemoryTokenStore,
+    ask: Ask,
+    what: What,
+    unknown: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    store.failure = StoreUnavailable("redis://user:password@store", outcome_unknown=unknown)
+    assert await ask(*what) == Deny(reason=Reason.STORE_UNAVAILABLE, outcome_unknown=unknown)
+
+
+async def test_verify_and_permission_groups_need_no_store(store: MemoryTokenStore, ask: Ask) -> None:
+    store.failure = StoreUnavailable("away")
+    good(await ask("GET", "/user/tokens/verify"))
+    good(await ask("GET", "/user/tokens/permission_groups"))
+
+
+async def test_an_account_s_id_is_no_token_of_the_user_s(store: MemoryTokenStore, ask: Ask) -> None:
+    assert refused(await ask("GET", f"/user/tokens/{ACCOUNT_A}")).reason is Reason.NOT_FOUND
+    assert store.actions == []
