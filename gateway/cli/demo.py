@@ -17,6 +17,7 @@ import typer
 from gateway.access.ports import Conflict
 from gateway.app import StartError, initialise, serve, store_url
 from gateway.child_process import end, spawn
+from gateway.cli.address import url_of
 from gateway.cli.failure import told
 from gateway.demo.dataset import ZONES
 from gateway.settings import Admin, Listen, Log, Settings, Store, Upstream, UpstreamCredential
@@ -178,7 +179,7 @@ def demo(
         settings = _settings(data_dir, port, admin_port, upstream, credential)
         with store_url(settings):
             kept = _first_token(settings, kept_file)
-            url = f"http://{settings.listen.host}:{port}{settings.listen.prefix}"
+            url = url_of(settings)
 
             async def ready() -> None:
                 kept.dns = await _dns_token(url, kept)

@@ -10,9 +10,11 @@ import typer
 from gateway import __version__
 from gateway.app import initialise
 from gateway.app import serve as run_gateway
+from gateway.cli.address import BadAddress, url_of
 from gateway.cli.demo import demo
 from gateway.cli.failure import REFUSED, WRONG_USE, help_without_command, told
-from gateway.cli.token import token
+from gateway.cli.table import secret_lines
+from gateway.cli.token import token as token_commands
 from gateway.cli.token_flag import Config, Json
 from gateway.settings import Settings, environment, load_settings
 from gateway.telemetry.logs import configure_logs
@@ -79,15 +81,15 @@ def init(context: typer.Context, config: Config = None, json: Json = False) -> N
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
         return
-    url = f"http://{settings.listen.host}:{settings.listen.port}{settings.listen.prefix}"
-    typer.echo(f"The first owner is user {token.owner.id}. Its token may do everything; keep it safe.\n")
-    typer.echo(f"    {secret.reveal()}\n")
-    typer.echo("The secret is not shown again. Test it, when the gateway runs:\n")
-    typer.echo(f'    curl {url}/user/tokens/verify -H "Authorization: Bearer {secret.reveal()}"')
+    typer.echo(f"The first owner is user {token.owner.id}. Its token may do everything; keep it safe:")
+    try:
+        typer.echo("\n".join(secret_lines(url_of(settings), secret)))
+    except BadAddress:  # no listener has the token API: there is nothing to test it on
+        typer.echo(f"\n    {secret.reveal()}\n\nThe secret is not shown again.")
 
 
 app.command()(demo)
-app.add_typer(token, name="token")
+app.add_typer(token_commands, name="token")
 
 
 def main() -> None:

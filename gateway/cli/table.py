@@ -18,9 +18,7 @@ from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.policy import Effect, Policy
 from gateway.tokens.resource import parse_resource
 from gateway.tokens.secret import Sensitive
-from gateway.tokens.summary import group_in_words
-from gateway.tokens.summary import resource_in_words
-from gateway.tokens.summary import summarise
+from gateway.tokens.summary import group_in_words, resource_in_words, summarise
 from gateway.tokens.timestamp import parse_timestamp
 from gateway.tokens.token import Draft
 

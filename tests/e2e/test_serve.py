@@ -43,6 +43,22 @@ def test_bad_settings_are_one_line_and_exit_code_2(text: str, named: str, idle: 
     assert done.stderr.startswith("zonegate: ")
 
 
+WRONG_USE = [
+    pytest.param(["tokne"], id="an unknown command"),
+    pytest.param(["serve", "--bogus"], id="an unknown option"),
+    pytest.param(["token", "show"], id="a missing argument"),
+    pytest.param(["token", "show", "x"], id="an id that is none"),
+    pytest.param(["demo", "--port", "x"], id="a port that is none"),
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG_USE)
+def test_wrong_use_of_a_command_is_one_line_and_exit_code_2(arguments: list[str], idle: Gateway) -> None:
+    done = idle.command(*arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert done.stderr.startswith("zonegate: ")
+
+
 def test_a_file_that_is_not_there_is_one_line(idle: Gateway) -> None:
     done = idle.command("serve", "--config", "/nonexistent.toml")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
