@@ -92,7 +92,7 @@ def in_words(route: Route) -> str:
         case Where.SELF:
             where = "on the token's own user"
         case Where.LISTED:
-            where = f"on a {route.scope.word if route.scope else 'resource'}; lists are not in this version yet"
+            where = f"on {route.scope.a_word if route.scope else 'a resource'}; lists are not in this version yet"
         case Where.IN_BODY:
             where = "on what the body names, which is not in this version yet"
         case Named(scope, _):

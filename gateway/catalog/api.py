@@ -180,6 +180,8 @@ class _Compiler:
         if entry.permission == ANY_TOKEN:
             if entry.resource:
                 raise self.fail("resource: any-token needs none", entry)
+            if entry.filter is not None:
+                raise self.fail("filter: stands with zone:* and account:*, not with any-token", entry)
             return None, Where.NOWHERE
         found = _RESOURCE.fullmatch(entry.resource)
         if found is None:
@@ -227,7 +229,7 @@ class _Compiler:
         by_id = name.startswith("id:")
         group = self.groups.get(name.removeprefix("id:")) if by_id else self.groups.named(name, scope)
         if group is None or scope not in group.scopes:
-            raise self.fail(f"permission: there is no permission group {name!r} on a {scope.word}", entry)
+            raise self.fail(f"permission: there is no permission group {name!r} on {scope.a_word}", entry)
         return group
 
     def route(self, entry: _RouteEntry) -> Route:

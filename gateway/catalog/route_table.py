@@ -50,6 +50,13 @@ class _Node:
         return self.literals.setdefault(segment, _Node())
 
 
+def _rank(route: Route) -> tuple[int, ...]:
+    """Smaller wins: left to right, a literal before a variable, a narrow grammar before a wide one."""
+    return tuple(
+        1 + NARROWEST_FIRST.index(segment.grammar) if isinstance(segment, Variable) else 0 for segment in route.template
+    )
+
+
 def _union(first: dict[K, _Node], second: dict[K, _Node]) -> dict[K, _Node]:
     out = {**second, **first}
     for key in first.keys() & second.keys():
@@ -58,9 +65,15 @@ def _union(first: dict[K, _Node], second: dict[K, _Node]) -> dict[K, _Node]:
 
 
 def _merge(first: _Node, second: _Node) -> _Node:
-    """A node that matches what either matches; where both do, `first` wins."""
+    """A node that matches what either matches; where both do, the route whose template ranks first wins.
+
+    Not always that of `first`: further down, a literal of `second` may meet a variable of `first`.
+    """
     out = _Node()
-    out.routes = second.routes | first.routes
+    out.routes = dict(first.routes)
+    for method, route in second.routes.items():
+        if method not in out.routes or _rank(route) < _rank(out.routes[method]):
+            out.routes[method] = route
     out.literals = _union(first.literals, second.literals)
     out.variables = _union(first.variables, second.variables)
     return out

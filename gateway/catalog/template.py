@@ -47,7 +47,7 @@ def _policy(file: str, template: str, entry: _PolicyEntry, groups: PermissionGro
         group = groups.named(name, entry.scope)
         if group is None:
             raise CatalogError(
-                file, f"template {template!r}: there is no permission group {name!r} on a {entry.scope.word}"
+                file, f"template {template!r}: there is no permission group {name!r} on {entry.scope.a_word}"
             )
         return group
 

@@ -57,8 +57,7 @@ class Peppers:
         text = secret.reveal().encode()
         if not key:
             return hashlib.sha256(text).hexdigest()
-        # A pepper that is gone proves nothing; the same work is done, so that time does not tell.
-        return hmac.digest(self._keys.get(key, b""), text, "sha256").hex() if key in self._keys else "-" * 64
+        return hmac.digest(self._keys.get(key, b""), text, "sha256").hex()
 
     def sign(self, secret: Sensitive) -> Digest:
         """The digest to store for `secret`."""
@@ -67,8 +66,10 @@ class Peppers:
 
     def proves(self, digest: Digest, secret: Sensitive, now: float) -> bool:
         """Whether `secret` is the one that `digest` was made of, in constant time, and the digest still counts."""
+        # A pepper that is gone proves nothing; the same work is done, so that time does not tell.
+        known = not digest.key or digest.key in self._keys
         same = hmac.compare_digest(self._hex(secret, digest.key), digest.hex)
-        return same and (digest.ends is None or now < digest.ends)
+        return known and same and (digest.ends is None or now < digest.ends)
 
     def compare_in_vain(self, secret: Sensitive, now: float) -> None:
         """Do for an unknown id what is done for a known one, so that the two take the same time."""

@@ -23,8 +23,13 @@ class Scope(StrEnum):
 
     @property
     def word(self) -> str:
-        """The scope in messages for people."""
+        """The scope in messages for people: `zone`."""
         return {"ZONE": "zone", "ACCOUNT": "account", "USER": "user", "R2_BUCKET": "R2 bucket"}[self.name]
+
+    @property
+    def a_word(self) -> str:
+        """The same with its article: `an account`."""
+        return f"{'an' if self in (Scope.ACCOUNT, Scope.R2_BUCKET) else 'a'} {self.word}"
 
 
 class Zone(msgspec.Struct, frozen=True):

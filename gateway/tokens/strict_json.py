@@ -16,7 +16,7 @@ DEEPEST: Final = 32
 MOST_FAULTS: Final = 50
 _LONGEST_INTEGER: Final = 20
 # Possessive, and an unterminated string reaches to the end: no input is looked at twice.
-_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
+_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.*-]{1,128}", re.ASCII)
 
 

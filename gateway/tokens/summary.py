@@ -50,18 +50,24 @@ def _policy_in_words(policy: Policy, groups: PermissionGroups) -> str:
 
 
 def _still_readable(policies: Sequence[Policy], groups: PermissionGroups) -> list[str]:
-    """Where a deny of `X Read` leaves `X Write`, which reads too."""
-    warnings = []
-    for policy in policies:
-        if policy.effect is Effect.ALLOW:
+    """Where the denies take `X Read` of a resource away and leave `X Write`, which reads too."""
+    taken = {
+        (group_id, key)
+        for policy in policies
+        if policy.effect is Effect.DENY
+        for group_id in policy.permission_groups
+        for key in policy.resources
+    }
+    notes = set()
+    for group_id, key in taken:
+        group = groups.get(group_id)
+        if group is None or not group.reads:
             continue
-        named = {group.name for group_id in policy.permission_groups if (group := groups.get(group_id))}
-        warnings += [
-            f"note: {name} is taken away, but not {write}, which reads too"
-            for name in sorted(named)
-            if (write := name.removesuffix(" Read") + " Write") not in named and name.endswith(" Read")
-        ]
-    return warnings
+        for scope in group.scopes:
+            write = groups.named(group.name.removesuffix(" Read") + " Write", scope)
+            if write and not any((one, key) in taken for one in groups.standing_for(write, scope)):
+                notes.add(f"note: {group.name} is taken away, but not {write.name}, which reads too")
+    return sorted(notes)
 
 
 def summarise(draft: Draft, groups: PermissionGroups) -> list[str]:

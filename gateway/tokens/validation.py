@@ -81,6 +81,8 @@ def validate_token(
         return broken
     faults = _Faults()
     fields = faults.members(value, _FIELDS if current is None else _FIELDS | _OURS)
+    if not isinstance(value, dict):
+        return tuple(faults.found)
     kept = {policy.id for policy in current.policies} if current else set()
     draft = Draft(
         name=_name(fields.get("name", _MISSING), faults),
@@ -147,10 +149,13 @@ class _PolicyReader:
 
     def read(self, value: object) -> tuple[Policy, ...]:
         items = self._faults.items(value, MOST_POLICIES, "policies", least=1)
-        return tuple(self._policy(item, "policies", index) for index, item in enumerate(items))
+        found = [self._policy(item, "policies", index) for index, item in enumerate(items)]
+        return tuple(policy for policy in found if policy)
 
-    def _policy(self, value: object, *at: str | int) -> Policy:
+    def _policy(self, value: object, *at: str | int) -> Policy | None:
         fields = self._faults.members(value, {"id", "effect", "permission_groups", "resources"}, *at)
+        if not isinstance(value, dict):
+            return None
         effect = fields.get("effect", _MISSING)
         if effect not in ("allow", "deny"):
             self._faults.add('"allow" or "deny"', *at, "effect")
@@ -172,11 +177,13 @@ class _PolicyReader:
         found = {}
         for index, item in enumerate(self._faults.items(value, MOST_GROUPS, *at, least=1)):
             fields = self._faults.members(item, {"id", "name", "meta"}, *at, index)
+            if not isinstance(item, dict):
+                continue
             group_id = self._faults.text(fields.get("id", _MISSING), *at, index, "id")
             group = self._groups.get(group_id)
             if group is not None:
                 found[index] = group
-            elif group_id:
+            elif isinstance(fields.get("id"), str):
                 self._faults.add("unknown permission group", *at, index, "id")
         return found
 
@@ -202,7 +209,7 @@ class _PolicyReader:
         for index, group in named.items():
             for scope in sorted(scopes - set(group.scopes)):
                 self._faults.add(
-                    f"{group.name} is a permission on a {group.scopes[0].word}, and this policy names "
+                    f"{group.name} is a permission on {group.scopes[0].a_word}, and this policy names "
                     f"a resource of the scope {scope.word}: use one policy for each scope",
                     *at,
                     index,

@@ -303,7 +303,7 @@ def pairs(some: list[Right], effect: Effect, known: str | None) -> set[tuple[str
 
 
 @given(right_sets, openings, things, accounts)
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=600)
 def test_it_is_what_the_allows_give_less_what_the_denies_take(
     some: list[Right], opened: list[frozenset[str]], touched: Touched, known: str | None
 ) -> None:

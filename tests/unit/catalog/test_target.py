@@ -150,7 +150,7 @@ queries = st.just(b"") | st.from_regex(rb"\?[!-~]{0,12}", fullmatch=True)
 @given(targets, queries)
 @example(b"/", b"")
 @example(b"/", b"?")
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=500)
 def test_what_was_judged_is_byte_for_byte_what_came(path: bytes, query: bytes) -> None:
     raw = path + query
     target = split_target(raw)

@@ -77,7 +77,7 @@ def test_an_absolute_form_s_authority_does_not_go_up() -> None:
     assert target_up(allow, ()) == b"/zones/" + ZONE_A.encode() + b"/dns_records?x"
 
 
-@pytest.mark.parametrize("segment", [b"", b".", b"..", b"..;x", b"a/b"[:1] + b"/", b"%2e", b"a b"])
+@pytest.mark.parametrize("segment", [b"", b".", b"..", b"..;x", b"a/", b"%2e", b"a b"])
 def test_a_base_path_that_no_client_could_send_is_not_sent_either(segment: bytes) -> None:
     assert target_up(allowed("GET", RECORDS), (segment,)) is None
 
