@@ -1,6 +1,7 @@
 """The composition root: the only place where everything meets."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import msgspec
 import structlog
 import uvloop
 from aiohttp import http_parser, web
@@ -41,6 +43,9 @@ from gateway.tokens.token import Token
 log = structlog.get_logger(__name__)
 
 _DAY: Final = 86400
+_CUT_OFF: Final = 0.1
+"""Seconds for what has not finished when `drain_timeout` was over."""
+_WATCH_INTERVAL: Final = 0.5
 _OLDEST_AIOHTTP: Final = (3, 14, 4)
 
 
@@ -64,9 +69,17 @@ def policy_files(directory: str) -> dict[str, str]:
         if not paths:
             msg = f"policies.dir: {root}: there is no policies file"
             raise SettingsError(msg)
-        return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"policies.dir: {getattr(error, 'filename', None) or root}: {getattr(error, 'strerror', error)}"
+        return {path.relative_to(root).as_posix(): _text(path) for path in paths}
+    except OSError as error:
+        msg = f"policies.dir: {error.filename or root}: {error.strerror}"
+        raise SettingsError(msg) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        msg = f"policies.dir: {path}: not UTF-8"
         raise SettingsError(msg) from None
 
 
@@ -81,16 +94,23 @@ def build_catalog(settings: Settings) -> Catalog:
     )
 
 
+class Store(msgspec.Struct, frozen=True):
+    """A store that can be connected to. `is_running`: of the embedded server; others are watched by nobody."""
+
+    url: str
+    is_running: Callable[[], bool] | None = None
+
+
 @contextmanager
-def store_url(settings: Settings) -> Iterator[str]:
-    """The URL of a store that can be connected to; starts the embedded server, and ends it on the way out."""
+def ready_store(settings: Settings) -> Iterator[Store]:
+    """The store of `settings`; starts the embedded server, or finds it, and ends the one that it started."""
     url = settings.store.url.reveal()
     if url != "embedded":
-        yield url
+        yield Store(url)
         return
     server = EmbeddedServer(Path(settings.store.data_dir))
     try:
-        yield server.start()
+        yield Store(server.start(), server.is_running)
     finally:
         server.stop()
 
@@ -100,8 +120,8 @@ async def open_store(settings: Settings, url: str) -> AsyncIterator[RedisStore]:
     """The store at `url`, closed on the way out."""
     try:
         reader, writer = connect(url, READ_TIMEOUT), connect(url, CHANGE_TIMEOUT)
-    except ValueError:  # its text repeats the URL, and with it a password
-        msg = "store.url: not a URL of a Redis server"
+    except (ValueError, TypeError):  # its text repeats the URL, and with it a password
+        msg = "store.url: not a URL of a Redis server, or it has an option other than db"
         raise SettingsError(msg) from None
     store = RedisStore(
         reader,
@@ -237,17 +257,39 @@ class Gateway:
             yield
             self._health.draining = True
 
+    async def _drain(self, site: web.TCPSite, handler: Handler) -> None:
+        await site.stop()
+        await handler.drain(self._settings.limits.drain_timeout)
+
     async def _listen(self, stack: AsyncExitStack, door: Door, section: str, host: str, port: int) -> None:
-        server = Server(Handler(door), keepalive_timeout=self._settings.limits.keepalive_timeout)
-        runner = web.ServerRunner(server, shutdown_timeout=self._settings.limits.drain_timeout)
+        handler = Handler(door)
+        server = Server(
+            handler,
+            keepalive_timeout=self._settings.limits.keepalive_timeout,
+            log_refusal=handler.log_refusal,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, host, port)
         try:
-            await web.TCPSite(runner, host, port).start()
+            await site.start()
+            stack.push_async_callback(self._drain, site, handler)
         except OSError as error:
             msg = f"{section}.port: {host}:{port}: {_why(error)}"
             raise StartError(msg) from None
         log.info("listening", section=section, url=f"http://{_in_url(host)}:{port}")
+
+
+async def _watch(running: Callable[[], bool], stop: asyncio.Event) -> None:
+    """End the gateway when its embedded server has ended: nobody would start that again."""
+    while not stop.is_set():
+        if not running():
+            log.error("the embedded server has ended")
+            raise StoreUnavailable("the embedded server has ended, and the gateway with it")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WATCH_INTERVAL):
+                await stop.wait()
 
 
 def _why(error: OSError) -> str:
@@ -258,18 +300,18 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _serve(settings: Settings, catalog: Catalog, url: str, ready: Ready | None) -> None:
+async def _serve(settings: Settings, catalog: Catalog, found: Store, ready: Ready | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_store(settings, url) as store:
+    async with open_store(settings, found.url) as store:
         await _claim(store)
         async with Gateway(settings, catalog, store).running():
             log.info("ready", apis=sorted(settings.upstreams))
             if ready is not None:
                 await ready()
-            await stop.wait()
+            await (_watch(found.is_running, stop) if found.is_running else stop.wait())
             log.info("stopping")
 
 
@@ -288,8 +330,8 @@ def serve(settings: Settings, ready: Ready | None = None) -> None:
     """
     _check_aiohttp()
     catalog = build_catalog(settings)
-    with store_url(settings) as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, catalog, url, ready))
+    with ready_store(settings) as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, catalog, found, ready))
 
 
 async def _initialise(settings: Settings, catalog: Catalog, url: str, user_id: str) -> tuple[Token, Sensitive]:
@@ -308,6 +350,6 @@ def initialise(settings: Settings) -> tuple[Token, Sensitive, Catalog]:
     and what `serve` raises.
     """
     catalog = build_catalog(settings)
-    with store_url(settings) as url:
-        token, secret = asyncio.run(_initialise(settings, catalog, url, secrets.token_hex(16)))
+    with ready_store(settings) as found:
+        token, secret = asyncio.run(_initialise(settings, catalog, found.url, secrets.token_hex(16)))
     return token, secret, catalog

@@ -10,17 +10,17 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def die_with_parent(parent: int | None = None) -> None:
-    """From now on SIGTERM comes when the parent ends, even by SIGKILL (Linux, prctl(2)); ends at once if it has.
+def die_with_parent(parent: int | None = None, number: signal.Signals = signal.SIGTERM) -> None:
+    """From now on signal `number` comes when the parent ends, even by SIGKILL (Linux, prctl(2)).
 
-    "Parent" is the thread that started us: a caller starts its children from the main thread. Elsewhere than on
-    Linux nothing happens: the next start adopts an embedded server that was left. `parent`: its pid, where the caller
-    knew it before the fork.
+    Ends at once if it has ended already. "Parent" is the thread that started us: a caller starts its children from
+    the main thread. Elsewhere than on Linux nothing happens: the next start adopts an embedded server that was left.
+    `parent`: its pid, where the caller knew it before the fork.
     """
     if sys.platform != "linux":
         return
     expected = os.getppid() if parent is None else parent
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != expected:  # it ended before the kernel knew
         os._exit(1)
 
@@ -35,7 +35,8 @@ def spawn(arguments: list[str], **options: object) -> "subprocess.Popen[str]":
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         text=True,
-        preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - no thread has been started yet
+        # SIGKILL: a stopped child has to go too. The store writes each change to the disk before it says so.
+        preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),  # noqa: PLW1509 - no thread has been started yet
         **options,
     )
 

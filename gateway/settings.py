@@ -16,12 +16,13 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from gateway.catalog.target import fault_in_segment
 from gateway.tokens.condition import Network, parse_network
 from gateway.tokens.secret import Sensitive
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 PLACES: Final = (Path("zonegate.toml"), Path("/etc/zonegate/zonegate.toml"))
 
@@ -48,7 +49,7 @@ class Listen(_Section, frozen=True):
     port: Port = 8080
     unix: str = ""
     workers: Annotated[int, Meta(ge=1)] = 1
-    prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = "/client/v4"
+    prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/client/v4"
     token_api: bool = True
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
@@ -133,8 +134,8 @@ class Log(_Section, frozen=True):
 class Audit(_Section, frozen=True):
     """How much of the audit is kept: days, entries."""
 
-    max_age: Annotated[int, Meta(ge=1)] = 400
-    max_entries: Annotated[int, Meta(ge=1)] = 1000000
+    max_age: Annotated[int, Meta(ge=1, le=36500)] = 400
+    max_entries: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1000000
 
 
 class Notify(_Section, frozen=True):
@@ -146,7 +147,7 @@ class Notify(_Section, frozen=True):
 class UpstreamCredential(_Section, frozen=True):
     """What is put in the place of the client's credential."""
 
-    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")] = "Authorization"
+    header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")] = "Authorization"
     value: Sensitive = Sensitive("")
 
 
@@ -407,20 +408,27 @@ def _check_store(store: Store) -> None:
         raise _Wrong("store.pepper", "a pepper is empty")
 
 
-_TARGET: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
-_BASE_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+_TARGET: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?")
+_HIGHEST_PORT: Final = 65535
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _FIELD_VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 
 
 def _check_upstream(key: str, upstream: Upstream) -> None:
     for target in upstream.targets:
-        if not _TARGET.fullmatch(target):
-            raise _Wrong(f"{key}.targets", f"{target!r} is not http(s)://host[:port]; a path goes into base_path")
+        found = _TARGET.fullmatch(target)
+        if found is None or not 0 < int(found["port"] or 80) <= _HIGHEST_PORT:
+            # Its text stays out: it may hold a password.
+            raise _Wrong(f"{key}.targets", "not http(s)://host[:port] (a path goes into base_path)")
     if len(upstream.targets) > 1:
         raise _Wrong(f"{key}.targets", f"more than one target is {_NOT_YET}")
-    if not _BASE_PATH.fullmatch(upstream.base_path):
-        raise _Wrong(f"{key}.base_path", 'it is empty, or starts with "/" and does not end with one')
+    if upstream.targets[0].startswith("http://") and upstream.tls != UpstreamTls():
+        raise _Wrong(f"{key}.tls", "the target is http://, not https://")
+    segments = upstream.base_path.encode("ascii", "replace").split(b"/")
+    if segments[0] or any(fault_in_segment(segment) for segment in segments[1:]):
+        raise _Wrong(
+            f"{key}.base_path", 'it is empty, or starts with "/", does not end with one, and has plain segments'
+        )
     if upstream.host and not _HOST.fullmatch(upstream.host):
         raise _Wrong(f"{key}.host", "not a host[:port]")
     if upstream.credential.value and not _FIELD_VALUE.fullmatch(upstream.credential.value.reveal()):

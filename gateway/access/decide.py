@@ -45,7 +45,7 @@ def check_address(ask: Question) -> Deny | None:
     """The client is where the token may be used."""
     if ask.principal.address_rule.admits(ask.address):
         return None
-    return Deny(reason=Reason.IP_DENIED, address=str(ask.address or "a Unix socket"))
+    return Deny(reason=Reason.IP_DENIED, address=str(ask.address or "unknown"))
 
 
 def check_route(ask: Question) -> Deny | None:

@@ -1,9 +1,11 @@
 """The operations of the token API (token API: Endpoints). `catalog/token_api.toml` says which route does which."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -80,6 +82,7 @@ class UserTokenApi:
         self._peppers = peppers
         self._clock = clock
         self._randomness = randomness
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._operations: Mapping[str, Callable[[Request], Awaitable[Answer | Deny]]] = {
             "list": self._list,
             "create": self._create,
@@ -220,8 +223,21 @@ class UserTokenApi:
     ) -> tuple[Token, bytes] | Deny:
         """Put what `change` makes of the token in its place, wholly or not at all.
 
-        When somebody else was faster, the change is made anew on what is there now; with `If-Match` it is a 412.
+        When another process was faster, the change is made anew on what is there now; with `If-Match` it is a 412.
         """
+        async with self._turn(request.token_id):
+            return await self._change_in_turn(request, action, change)
+
+    def _turn(self, token_id: str) -> asyncio.Lock:
+        """Changes of one token in this process wait for each other, instead of trying in vain."""
+        lock = self._turns.get(token_id)
+        if lock is None:
+            lock = self._turns[token_id] = asyncio.Lock()
+        return lock
+
+    async def _change_in_turn(
+        self, request: Request, action: Action, change: Callable[[Record, float], Token | Deny]
+    ) -> tuple[Token, bytes] | Deny:
         for _ in range(_ATTEMPTS):
             record = await self._find(request)
             if record is None:
@@ -239,6 +255,10 @@ class UserTokenApi:
         return _CHANGED
 
     async def _end(self, request: Request, token_id: str, action: Action) -> Answer | Deny:
+        async with self._turn(token_id):
+            return await self._end_in_turn(request, token_id, action)
+
+    async def _end_in_turn(self, request: Request, token_id: str, action: Action) -> Answer | Deny:
         for _ in range(_ATTEMPTS):
             record = await self._find(request, token_id)
             if record is None:

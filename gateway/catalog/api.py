@@ -13,8 +13,8 @@ from gateway.tokens.grammar import Grammar, canonical_zone_name
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.resource import Account, Scope, Touched, User, Zone
 
-ApiName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
-FieldName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
+ApiName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")]
+FieldName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")]
 ANY_TOKEN: Final = "any-token"
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -50,7 +50,7 @@ class _ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix: str
     credential_headers: Annotated[tuple[FieldName, ...], msgspec.Meta(min_length=1)] = ("Authorization",)
     zone_key: Literal["id", "dns-name"] = "id"
-    variables: dict[str, Grammar] = {}
+    variables: dict[str, str] = {}
     forbid_query: tuple[str, ...] = ()
     resolver: dict[Literal["zone"], _Resolver] = {}
     route: tuple[_RouteEntry, ...] = ()
@@ -152,6 +152,14 @@ class _Compiler:
             forbid_query=frozenset(name.encode() for name in api.forbid_query),
         )
 
+        self.grammars = {name: self.grammar(name, text) for name, text in api.variables.items()}
+
+    def grammar(self, name: str, text: str) -> Grammar:
+        try:
+            return Grammar(text)
+        except ValueError:
+            raise self.fail(f"variables.{name}: {text!r} is not one of {' '.join(Grammar)}") from None
+
     def fail(self, message: str, entry: _RouteEntry | None = None) -> CatalogError:
         where = f"route {'/'.join(entry.methods)} {entry.path!r}: " if entry else ""
         return CatalogError(self.file, where + message)
@@ -168,9 +176,9 @@ class _Compiler:
             segment = raw.decode()
             if found := _TEMPLATE_VARIABLE.fullmatch(segment):
                 name = found[1]
-                if name not in self.source.variables:
+                if name not in self.grammars:
                     raise self.fail(f"{{{name}}} is not among the variables", entry)
-                yield Variable(name, self.source.variables[name])
+                yield Variable(name, self.grammars[name])
             elif fault := fault_in_segment(raw):
                 raise self.fail(f"path: {fault}", entry)
             else:
@@ -213,7 +221,7 @@ class _Compiler:
         ]
         if len(places) != 1:
             raise self.fail(f"resource: {{{variable[1]}}} stands {len(places)} times in the path", entry)
-        grammar = self.source.variables[variable[1]]
+        grammar = self.grammars[variable[1]]
         if grammar is Grammar.DNS_NAME and (kind != "zone" or self.source.zone_key != "dns-name"):
             raise self.fail('a variable that is a dns-name names a zone, and takes zone_key = "dns-name"', entry)
         return places[0]

@@ -20,8 +20,8 @@ TOKEN_API: Final = "zonegate"
 
 
 class _GroupEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-    name: Annotated[str, msgspec.Meta(min_length=1)]
+    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[!-~](?:[ -~]{0,118}[!-~])?\Z")]  # it goes into a header
     scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)]
 
 

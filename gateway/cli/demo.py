@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from gateway.access.ports import Conflict
-from gateway.app import StartError, initialise, serve, store_url
+from gateway.app import StartError, initialise, ready_store, serve
 from gateway.child_process import end, spawn
 from gateway.cli.address import url_of
 from gateway.cli.failure import told
@@ -177,7 +177,7 @@ def demo(
     kept_file = data_dir / "demo.json"
     with told(), _upstream(credential, journal) as upstream:
         settings = _settings(data_dir, port, admin_port, upstream, credential)
-        with store_url(settings):
+        with ready_store(settings):
             kept = _first_token(settings, kept_file)
             url = url_of(settings)
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -92,15 +92,26 @@ app.command()(demo)
 app.add_typer(token_commands, name="token")
 
 
+def fail_with(message: str, code: int = REFUSED) -> NoReturn:
+    """Say `message` in one line, and end the process."""
+    typer.echo(f"zonegate: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
 def main() -> None:
     """Run the command, and end the process with its code. Wrong use is one line, as every error is."""
+    if sys.stdout is None:  # `zonegate ... >&-`
+        fail_with("standard output is closed")
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except OSError as error:  # a pipe that nobody reads, a full disk
+        sys.stdout = None  # or the interpreter tries to flush it once more
+        fail_with(f"standard output: {error.strerror or error}; what was asked for may have been done")
     except typer.TyperException as wrong:
         context = getattr(wrong, "ctx", None)
         hint = f" See `{context.command_path} --help`." if context else ""
-        typer.echo(f"zonegate: {' '.join(wrong.format_message().split())}{hint}", err=True)
-        sys.exit(WRONG_USE)
+        fail_with(f"{wrong.format_message()}{hint}", WRONG_USE)
     except typer.Abort:
         sys.exit(REFUSED)
     sys.exit(code if isinstance(code, int) else 0)

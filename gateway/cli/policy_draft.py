@@ -218,7 +218,7 @@ def _by_name(text: str, groups: PermissionGroups) -> list[tuple[Scope, Permissio
 
 def _where(*scopes: Scope) -> str:
     """What has to be named for permissions of `scopes`."""
-    lies = " or ".join(map(_one, scopes))
+    lies = " or ".join(scope.a_word for scope in scopes)
     flags = " or ".join(_FLAGS_FOR[scope] for scope in scopes if scope in _FLAGS_FOR)
     if not flags:
         return f"it lies on {lies}, which no flag can name" if lies else "it lies nowhere"
@@ -232,11 +232,7 @@ def _unused(scope: Scope, flags: Flags) -> str:
         Scope.ACCOUNT: "--account" if flags.account and not flags.all_zones else "--all-accounts",
     }.get(scope, "--user")
     hint = "; for all zones of the account, add --all-zones" if said == "--account" else ""
-    return f"{said}: no permission here lies on {_one(scope)}{hint}"
-
-
-def _one(scope: Scope) -> str:
-    return f"{'an' if scope in (Scope.ACCOUNT, Scope.R2_BUCKET) else 'a'} {scope.word}"
+    return f"{said}: no permission here lies on {scope.a_word}{hint}"
 
 
 def _quoted(text: str) -> str:

@@ -5,10 +5,10 @@ request target byte for byte.
 """
 
 import asyncio
-import http
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -18,11 +18,21 @@ from aiohttp.payload import Payload
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.proxy.framing import (
+    HTTP_1_0,
+    HTTP_1_1,
+    LARGEST_HEAD,
+    MOST_FIELDS,
+    Framing,
+    fault_in_fields,
+    has_control_bytes,
+    is_too_large,
+    read_framing,
+)
 from gateway.proxy.ports import BodyRefused, Incoming, Outgoing, UpstreamAnswer, UpstreamFailed
 
-_HEAD_LIMIT: Final = 65536
-_FIELD_LIMIT: Final = 128
 _BUFFER: Final = 65536
+_BEYOND_STATUSES: Final = 600
 _NEVER_A_BODY: Final = frozenset({204, 304})
 _TARGET_FIELD: Final = "zonegate-target"
 """How the target gets from `exchange` into the request; taken out before anything is sent."""
@@ -43,6 +53,9 @@ class _ExactTarget:
 class _ExactRequest(aiohttp.ClientRequest):
     async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp's Connection
         target = self.headers.pop(_TARGET_FIELD)
+        if conn.protocol is None or conn.protocol.should_close:
+            # Bytes that came while the connection was idle are nobody's answer, least of all this request's.
+            raise aiohttp.ServerDisconnectedError
         self.url = _ExactTarget(self.url, target)  # type: ignore[assignment]
         return await super().send(conn)
 
@@ -80,16 +93,14 @@ class _StreamedBody(Payload):
 
 
 class _Answer:
-    def __init__(self, response: aiohttp.ClientResponse, request: Outgoing) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, request: Outgoing, framing: Framing) -> None:
         self._response = response
-        fields = tuple(response.raw_headers)
-        lengths = response.headers.getall(hdrs.CONTENT_LENGTH, [])
         has_body = request.method != hdrs.METH_HEAD and response.status not in _NEVER_A_BODY
         self.head = Incoming(
             status=response.status,
             phrase=response.reason or "",
-            fields=fields,
-            length=int(lengths[0]) if lengths and hdrs.TRANSFER_ENCODING not in response.headers else None,
+            fields=tuple(response.raw_headers),
+            length=framing.length,
             has_body=has_body,
         )
 
@@ -100,6 +111,23 @@ class _Answer:
         except (aiohttp.ClientError, OSError) as error:
             msg = "the answer broke off"
             raise UpstreamFailed(msg) from error
+
+
+def _judge(response: aiohttp.ClientResponse) -> Framing:
+    """How the answer is framed. Raises UpstreamFailed for a head that would not have been taken from a client."""
+    version = (response.version.major, response.version.minor) if response.version else None
+    phrase = (response.reason or "").encode("utf-8", "surrogateescape")
+    if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+        raise UpstreamFailed("a 101 that nobody asked for")
+    known = HTTPStatus.OK <= response.status < _BEYOND_STATUSES
+    if version not in (HTTP_1_0, HTTP_1_1) or not known or has_control_bytes(phrase):
+        raise UpstreamFailed("a status line that is none")
+    if is_too_large(phrase, response.raw_headers) or fault_in_fields(response.raw_headers):
+        raise UpstreamFailed("a head that is too large, or none")
+    framing = read_framing(response.raw_headers, version)
+    if not isinstance(framing, Framing):
+        raise UpstreamFailed("a body that two readers could read differently")
+    return framing
 
 
 class AiohttpUpstream:
@@ -135,9 +163,9 @@ class AiohttpUpstream:
                 total=None, connect=response_timeout, sock_connect=connect_timeout, sock_read=response_timeout
             ),
             read_bufsize=_BUFFER,
-            max_line_size=_HEAD_LIMIT,
-            max_field_size=_HEAD_LIMIT,
-            max_headers=_FIELD_LIMIT,
+            max_line_size=LARGEST_HEAD,
+            max_field_size=LARGEST_HEAD,
+            max_headers=MOST_FIELDS,
         )
 
     @asynccontextmanager
@@ -150,7 +178,7 @@ class AiohttpUpstream:
         payload = _StreamedBody(body, request.length, self._response_timeout) if request.has_body else None
         response = await self._send(request, headers, payload)
         try:
-            yield _Answer(response, request)
+            yield _Answer(response, request, _judge(response))
         finally:
             # Not `release`: an answer that was not read to its end leaves a connection that cannot be used again.
             response.close()
@@ -167,13 +195,10 @@ class AiohttpUpstream:
             if payload is not None and payload.refused is not None:
                 raise payload.refused from error
             raise UpstreamFailed(type(error).__name__, timeout=isinstance(error, TimeoutError)) from error
-        if response.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
-            response.close()
-            msg = "a 101 that nobody asked for"
-            raise UpstreamFailed(msg)
         if response.connection is not None and response.connection.protocol is not None:
             # The time limit is for the first byte: an event stream may be silent for as long as it likes.
             response.connection.protocol.read_timeout = None
+            response.connection.protocol.start_timeout()  # of none: it ends the one that runs
         return response
 
     async def close(self) -> None:

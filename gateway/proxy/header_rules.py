@@ -4,6 +4,7 @@ The order matters: what the client's `Connection` names is taken from the client
 added after. The other way round, `Connection: Authorization` would send the request up without our credential.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -33,7 +34,7 @@ _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "host", "exp
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "proxy-authorization", "cookie"})
 _CREDENTIAL_PREFIXES: Final = ("x-auth-", "x-token-")
 _FORWARDED: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip"})
-_OURS: Final = frozenset({"x-request-id", "via"})
+_OURS: Final = frozenset({"x-request-id", "x-token-id", "via"})
 _OVERRIDES: Final = frozenset(
     {
         # Some frameworks believe these more than the request line that we judged.
@@ -81,6 +82,16 @@ class Client(msgspec.Struct, frozen=True):
     token_id: str
 
 
+def _plain(name: str) -> str:
+    """The spelling with `-`, which stands for all its other spellings."""
+    return _OTHER_DASHES.sub("-", name)
+
+
+@functools.lru_cache(maxsize=64)
+def _plain_names(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(_plain(name) for name in names)
+
+
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
 
@@ -101,9 +112,9 @@ def is_never_passed(name: str, credential_fields: frozenset[str]) -> bool:
     `credential_fields`: where clients put tokens and we put the upstream's key. A client's token must not go up, and
     framing, hop-by-hop fields and our own are not the client's to say.
     """
-    plain = _OTHER_DASHES.sub("-", name)
+    plain = _plain(name)
     return (
-        plain in credential_fields
+        plain in _plain_names(credential_fields)
         or plain in HOP_BY_HOP
         or plain in _FRAMING
         or plain in _OURS
@@ -118,7 +129,7 @@ def is_dropped(name: str, rules: UpRules) -> bool:
     """
     if is_never_passed(name, rules.credential_fields):
         return True
-    plain = _OTHER_DASHES.sub("-", name)
+    plain = _plain(name)
     dropped = (
         plain in _CREDENTIALS or plain.startswith(_CREDENTIAL_PREFIXES) or plain in _OVERRIDES or plain in _FORWARDED
     )

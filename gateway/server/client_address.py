@@ -11,7 +11,12 @@ _WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d{1,3}(?:\.
 
 
 def parse_address(text: str) -> Address | None:
-    """The address that `text` is, unmapped; a port behind it is ignored. None if it is none."""
+    """The address that `text` is, unmapped; a port behind it is ignored. None if it is none.
+
+    A zone (`fe80::1%eth0`) means something on its sender's machine alone, and may hold anything.
+    """
+    if "%" in text:
+        return None
     if found := _WITH_PORT.fullmatch(text):
         text = found[1] or found[2]
     try:

@@ -6,22 +6,36 @@ responses invent fields (Server, Content-Type), and since its parser's refusals 
 
 import asyncio
 import http
-from collections.abc import AsyncIterator
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import (
+    BadHttpMessage,
+    BadStatusLine,
+    InvalidURLError,
+    LineTooLong,
+    TransferEncodingError,
+)
 from aiohttp.web_exceptions import HTTPException
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS
 from gateway.proxy.ports import BodyRefused, ClientGone, Incoming
 from gateway.reason import Answer, Deny, Reason, refuse
-from gateway.server.head import LARGEST_HEAD, MOST_FIELDS
 from gateway.server.request_id import request_id
 
+_RESET: Final = struct.pack("ii", 1, 0)
 _DRAINED: Final = 64 * 1024
 _DRAIN_TIMEOUT: Final = 1.0
+_PARSER_FAULTS: Final = (
+    (BadStatusLine, "line"),
+    (InvalidURLError, "path"),
+    (TransferEncodingError, "body"),
+)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
 
@@ -35,6 +49,8 @@ class AiohttpConnection:
         self._max_body = max_body
         self._body_idle_timeout = body_idle_timeout
         self._owes_continue = False
+        self._free = asyncio.Event()
+        self._free.set()
         self.status = 0
         self.keep_alive = request.keep_alive
 
@@ -50,6 +66,7 @@ class AiohttpConnection:
         received = 0
         content = self._request.content
         while True:
+            self._free.clear()
             try:
                 async with asyncio.timeout(self._body_idle_timeout):
                     piece = await content.readany()
@@ -57,6 +74,8 @@ class AiohttpConnection:
                 raise self._refused(Reason.REQUEST_TIMEOUT) from error
             except (web.RequestPayloadError, OSError, HTTPException) as error:
                 raise self._refused(Reason.BAD_REQUEST, "body: cut, or not framed as it should be") from error
+            finally:
+                self._free.set()
             if not piece:
                 return
             received += len(piece)
@@ -101,8 +120,9 @@ class AiohttpConnection:
 
     async def _write(self, data: bytes) -> None:
         try:
-            await self._request.writer.write(data)
-        except ConnectionError as error:
+            async with asyncio.timeout(self._body_idle_timeout):
+                await self._request.writer.write(data)
+        except (ConnectionError, TimeoutError) as error:  # gone, or it does not read any more
             raise ClientGone from error
 
     async def finish(self) -> None:
@@ -113,10 +133,17 @@ class AiohttpConnection:
             raise ClientGone from error
 
     def abort(self) -> None:
-        """See `ClientConnection.abort`."""
+        """See `ClientConnection.abort`.
+
+        A reset, not a close: to HTTP/1.0 the end of the connection may be the end of the body.
+        """
         self.keep_alive = False
-        if (transport := self._request.transport) is not None:
-            transport.abort()
+        transport = self._request.transport
+        if transport is None:
+            return
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
 
     async def answer(self, answer: Answer, request_id: str) -> None:
         """Send a whole answer of ours. To HEAD its body stays away, its length does not (RFC 9110 9.3.2)."""
@@ -137,12 +164,17 @@ class AiohttpConnection:
         content = self._request.content
         try:
             async with asyncio.timeout(_DRAIN_TIMEOUT):
+                await self._free.wait()  # whoever sent the body up was cancelled, and may not have heard of it yet
                 while left > 0 and (piece := await content.readany()):
                     left -= len(piece)
         except (TimeoutError, web.RequestPayloadError, OSError):
             self.keep_alive = False
         if not content.is_eof():
             self.keep_alive = False
+
+
+LogRefusal = Callable[[Deny, str, web.BaseRequest], None]
+"""Told of each request that aiohttp's parser refused: why, its request id, and what there is of it."""
 
 
 class Written(web.StreamResponse):
@@ -172,10 +204,11 @@ class _Refused(Written):
         connection.keep_alive = False
         super().__init__(connection)
         self._deny = deny
+        self.request_id = request_id([])
 
     async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 - the connection has it
         try:
-            await self._connection.answer(refuse(self._deny), request_id([]))
+            await self._connection.answer(refuse(self._deny), self.request_id)
         except ClientGone:
             self._connection.abort()
 
@@ -183,7 +216,23 @@ class _Refused(Written):
 class Protocol(RequestHandler):
     """aiohttp's server protocol, with the parser's refusals in our envelope."""
 
-    __slots__ = ()
+    __slots__ = ("_lines", "_log_refusal")
+
+    def __init__(self, *arguments: Any, log_refusal: LogRefusal, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+        super().__init__(*arguments, **options)
+        self._log_refusal = log_refusal
+        self._lines = 0
+
+    def data_received(self, data: bytes) -> None:
+        """See aiohttp."""
+        self._lines = data.count(b"\n")
+        super().data_received(data)
+        request = self._current_request
+        if request is None or request.content.is_eof() or not self._messages:
+            return
+        if isinstance(self._messages[-1][0], _ErrInfo):
+            # aiohttp answers for a broken chunk once the request before it is done, which waits for that chunk.
+            request.content.set_exception(web.RequestPayloadError("a chunk that is none"))
 
     def handle_error(
         self,
@@ -193,19 +242,26 @@ class Protocol(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - aiohttp's text repeats what the client sent
     ) -> web.StreamResponse:
         """See aiohttp. Our own handler lets nothing through, so that what comes here comes from the parser."""
-        if isinstance(exc, LineTooLong):
-            return _Refused(request, Deny(reason=Reason.HEAD_TOO_LARGE))
-        if status == http.HTTPStatus.BAD_REQUEST:
-            return _Refused(request, Deny(reason=Reason.BAD_REQUEST, detail="headers: not HTTP/1.1 as RFC 9112 has it"))
-        return _Refused(request, Deny(reason=Reason.INTERNAL_ERROR))
+        # The parser says the same of too many fields as of anything else, so the lines that came last are counted.
+        if isinstance(exc, LineTooLong) or (type(exc) is BadHttpMessage and self._lines > MOST_FIELDS):
+            deny = Deny(reason=Reason.HEAD_TOO_LARGE)
+        elif status == http.HTTPStatus.BAD_REQUEST:
+            detail = next((text for kind, text in _PARSER_FAULTS if isinstance(exc, kind)), "headers")
+            deny = Deny(reason=Reason.BAD_REQUEST, detail=f"{detail}: not HTTP/1.1 as RFC 9112 has it")
+        else:
+            deny = Deny(reason=Reason.INTERNAL_ERROR)
+        refused = _Refused(request, deny)
+        self._log_refusal(deny, refused.request_id, request)
+        return refused
 
 
 class Server(web.Server):
     """aiohttp's low-level server over `Protocol`."""
 
-    def __init__(self, handler: Any, *, keepalive_timeout: float) -> None:  # noqa: ANN401 - aiohttp's handler type is private
+    def __init__(self, handler: Any, *, keepalive_timeout: float, log_refusal: LogRefusal) -> None:  # noqa: ANN401 - aiohttp's handler type is private
         super().__init__(handler, handler_cancellation=True)
         self._options: dict[str, Any] = {
+            "log_refusal": log_refusal,
             "keepalive_timeout": keepalive_timeout,
             "access_log": None,
             "auto_decompress": False,

@@ -1,5 +1,7 @@
 """One request, from its head to the end of its answer."""
 
+import asyncio
+import contextlib
 import time
 from ipaddress import ip_address
 from typing import Final
@@ -12,7 +14,7 @@ from gateway.access.decision import Allow
 from gateway.proxy.forward import ForwardedRequest
 from gateway.proxy.header_rules import Client
 from gateway.proxy.ports import BodyRefused, ClientGone
-from gateway.reason import Answer, Deny, Reason, refuse
+from gateway.reason import REFUSALS, Answer, Deny, Reason, refuse
 from gateway.server.admission import Admission
 from gateway.server.client_address import client_address, is_trusted, parse_address
 from gateway.server.client_connection import AiohttpConnection, Written
@@ -50,13 +52,39 @@ class Handler:
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._under_way: set[AiohttpConnection] = set()
+        self._idle = asyncio.Event()
+        self._draining = False
+
+    async def drain(self, seconds: float) -> None:
+        """Let what is under way finish, for so many `seconds` at most; each answer is its connection's last."""
+        self._draining = True
+        if not self._under_way:
+            return
+        for connection in self._under_way:
+            connection.keep_alive = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer `request`. Nothing but cancellation gets out of here."""
-        started = time.monotonic()
         connection = AiohttpConnection(
             request, max_body=self._door.max_body, body_idle_timeout=self._door.body_idle_timeout
         )
+        if self._draining:
+            connection.keep_alive = False
+        self._under_way.add(connection)
+        self._idle.clear()
+        try:
+            return await self._answer(request, connection)
+        finally:
+            self._under_way.remove(connection)
+            if not self._under_way:
+                self._idle.set()
+
+    async def _answer(self, request: web.BaseRequest, connection: AiohttpConnection) -> web.StreamResponse:
+        started = time.monotonic()
         exchange = _Exchange(self._door, request, connection)
         try:
             answer = await exchange.run()
@@ -68,17 +96,31 @@ class Handler:
         except Exception:  # the outermost edge: fail closed, and say so in the log
             log.exception("request failed", request_id=exchange.request_id)
             await exchange.give_up()
-        self._door.access_log.write(
-            request_id=exchange.request_id,
-            method=request.method,
-            target=exchange.head.target if exchange.head else None,
-            allow=exchange.allow,
-            deny=exchange.deny,
-            address=exchange.address,
-            status=connection.status,
-            seconds=time.monotonic() - started,
-        )
+        finally:  # a client that left (its request is cancelled then) may have changed something
+            self._door.access_log.write(
+                request_id=exchange.request_id,
+                method=request.method,
+                target=exchange.head.target if exchange.head else None,
+                allow=exchange.allow,
+                deny=exchange.deny,
+                address=exchange.address,
+                status=connection.status,
+                seconds=time.monotonic() - started,
+            )
         return Written(connection)
+
+    def log_refusal(self, deny: Deny, request_id: str, request: web.BaseRequest) -> None:
+        """Log a request that aiohttp's parser refused: what it was, nobody knows."""
+        self._door.access_log.write(
+            request_id=request_id,
+            method=None,
+            target=None,
+            allow=None,
+            deny=deny,
+            address=_peer(request),
+            status=REFUSALS[deny.reason].status,
+            seconds=0.0,
+        )
 
 
 class _Exchange:
@@ -128,7 +170,11 @@ class _Exchange:
         self.head = head
         if head.expects_continue:
             self._connection.expect_continue()
-        peer = self._peer()
+        if (head.has_body and head.length is None) or head.values(b"upgrade"):
+            # aiohttp's parser takes the trailers of a chunked body for fields of the next request, and keeps what
+            # stands behind an upgrade to itself: no other request follows on this connection.
+            self._connection.keep_alive = False
+        peer = _peer(request)
         self.address = client_address(peer, head.values(b"x-forwarded-for"), door.trusted_proxies)
         if door.allowed_hosts is not None and not _is_answered(head.host, door.allowed_hosts):
             return Deny(
@@ -148,11 +194,6 @@ class _Exchange:
         if decision.route.operation:
             return await self._call(decision, head)
         return await self._forward(decision, head, peer)
-
-    def _peer(self) -> Address | None:
-        transport = self._request.transport
-        name = transport.get_extra_info("peername") if transport else None
-        return parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None
 
     async def _call(self, allow: Allow, head: Head) -> Answer | Deny:
         too_large = Deny(reason=Reason.BODY_TOO_LARGE, detail=f": at most {LARGEST_BODY} bytes here")
@@ -199,8 +240,18 @@ class _Exchange:
         return await door.forwarder.forward(allow, forwarded, self._connection)
 
 
+def _peer(request: web.BaseRequest) -> Address | None:
+    name = request.transport.get_extra_info("peername") if request.transport else None
+    return parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None
+
+
 def _is_answered(host: bytes, allowed: frozenset[str]) -> bool:
-    """Whether a page that a browser was lured to could not have sent this Host: DNS rebinding needs a name."""
+    """Whether a page that a browser was lured to could not have sent this Host: DNS rebinding needs a name.
+
+    No browser leaves Host out, as probes in HTTP/1.0 do.
+    """
+    if not host:
+        return True
     name = host.decode("latin-1").lower()
     name = name[1 : name.index("]")] if name.startswith("[") else name.rpartition(":")[0] or name
     if name in _LOCAL or name in allowed:

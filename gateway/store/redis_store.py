@@ -4,12 +4,22 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar, cast
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from gateway.access.ports import Action, Actor, Conflict, Page, StoreUnavailable
 from gateway.access.principal import Record
@@ -20,6 +30,9 @@ from gateway.tokens.token import SCHEMA, Token
 READ_TIMEOUT: Final = 0.5
 CHANGE_TIMEOUT: Final = 2.0
 _NOT_ANSWERED: Final = "the store did not answer"
+_DID_NOT_RUN: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, MasterDownError, ClusterDownError)
+_DID_NOT_RUN_CODES: Final = frozenset({"MISCONF", "NOREPLICAS", "BUSY"})
+"""Codes (an error's first word) for which redis-py has no class."""
 
 T = TypeVar("T", Token, Owner)
 _encoder: Final = msgspec.json.Encoder()
@@ -40,7 +53,13 @@ class AuditLimits(msgspec.Struct, frozen=True):
 
 
 def connect(url: str, timeout: float) -> Redis:
-    """A client for `url` (redis:// rediss:// unix://). redis-py's own defaults hang for 25 s, and repeat commands."""
+    """A client for `url` (redis:// rediss:// unix://; the one option is `db`). Raises ValueError.
+
+    redis-py's own defaults hang for 25 s, and repeat commands.
+    """
+    if set(parse_qs(urlsplit(url).query, keep_blank_values=True)) - {"db"}:
+        msg = "options in the URL would undo our time limits"
+        raise ValueError(msg)
     return Redis.from_url(
         url,
         socket_timeout=timeout,
@@ -55,12 +74,16 @@ def connect(url: str, timeout: float) -> Redis:
 async def _mapped(*, changes: bool = False) -> AsyncIterator[None]:
     """Turn redis-py's errors into ours.
 
-    An error that the server answered means that nothing was written; any other may hide a change that was made.
+    A server that refused the command before it ran has written nothing; any other error may hide a change that was
+    made, a script's own among them.
     """
     try:
         yield
+    except AuthenticationError as error:
+        raise StoreUnavailable("the store refused the user or the password") from error
     except ResponseError as error:
-        raise StoreUnavailable(str(error)) from error
+        refused = isinstance(error, _DID_NOT_RUN) or str(error).partition(" ")[0] in _DID_NOT_RUN_CODES
+        raise StoreUnavailable(str(error), outcome_unknown=changes and not refused) from error
     except (RedisError, OSError, TimeoutError) as error:
         raise StoreUnavailable(_NOT_ANSWERED, outcome_unknown=changes) from error
 
@@ -94,10 +117,12 @@ class RedisStore:
     async def prepare(self) -> None:
         """Mark the store as ours. Raises StoreRefused for a newer schema, or peppers that none of ours is among."""
         async with _mapped():
-            await self._writer.hsetnx(keys.META, "schema", str(SCHEMA))
-            await self._writer.hsetnx(keys.META, "generation", secrets.token_hex(16))
-            schema, listed = await self._writer.hmget(keys.META, ["schema", "peppers"])
-            if int(schema or 0) > SCHEMA:
+            await self._reader.hsetnx(keys.META, "schema", str(SCHEMA))
+            await self._reader.hsetnx(keys.META, "generation", secrets.token_hex(16))
+            schema, listed = await self._reader.hmget(keys.META, ["schema", "peppers"])
+            if not schema or not schema.isdigit():
+                raise StoreRefused("the store's schema cannot be read: is it a store of zonegate's?")
+            if int(schema) > SCHEMA:
                 msg = f"the store has schema {int(schema)}, this version knows {SCHEMA}: use a newer zonegate"
                 raise StoreRefused(msg)
             known = set((listed or b"").decode().split())
@@ -108,7 +133,7 @@ class RedisStore:
                 )
                 raise StoreRefused(msg)
             if missing := set(self._peppers) - known:
-                await self._writer.hset(keys.META, "peppers", " ".join(sorted(known | missing)))
+                await self._reader.hset(keys.META, "peppers", " ".join(sorted(known | missing)))
         self._prepared = True
 
     async def _ready(self) -> None:
@@ -136,8 +161,11 @@ class RedisStore:
             msg = "a document carries another id than its key"
             raise StoreUnavailable(msg)
         async with _mapped():
-            owner = await self._reader.get(keys.owner_key(token.owner.key))
-        return Record(token=token, owner=_decode(owner, Owner) if owner else None, raw=raw)
+            found = await self._reader.get(keys.owner_key(token.owner.key))
+        owner = _decode(found, Owner) if found else None
+        if owner is not None and owner.ref != token.owner:
+            raise StoreUnavailable("an owner's document is another owner's than its key says")
+        return Record(token=token, owner=owner, raw=raw)
 
     async def page(  # noqa: PLR0913 - see `TokenStore.page`
         self, owner: OwnerRef, *, start: int, count: int, descending: bool, include_expired: bool, now: float
@@ -215,7 +243,7 @@ class RedisStore:
             int(now * 1_000_000),
             "" if token.expires_on is None else token.expires_on,
             self._audit.max_entries,
-            int((now - self._audit.max_age) * 1000),
+            max(0, int((now - self._audit.max_age) * 1000)),
             keys.CHANGED,
         ]
 

@@ -2,24 +2,27 @@
 
 from typing import Final
 
-_RECORD: Final = """
-local function record(subject, from)
+_COMMON: Final = """
+-- First, so that a stream that cannot be written stops the change before it is made.
+local function audit(from)
   local entry = {}
   for i = from, #ARGV do entry[#entry + 1] = ARGV[i] end
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[6], '*', unpack(entry))
   redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[7])
-  local number = redis.call('INCR', KEYS[4])
-  redis.call('PUBLISH', ARGV[8], number .. ' ' .. subject)
-  return number
+  return redis.call('INCR', KEYS[4])
 end
 local function put()
-  redis.call('SET', KEYS[1], ARGV[2])
   redis.call('ZADD', KEYS[2], 'NX', ARGV[4], ARGV[3])
   if ARGV[5] == '' then
     redis.call('ZREM', KEYS[3], ARGV[3])
   else
     redis.call('ZADD', KEYS[3], ARGV[5], ARGV[3])
   end
+  redis.call('SET', KEYS[1], ARGV[2])
+end
+local function tell(number)
+  redis.call('PUBLISH', ARGV[8], number .. ' token:' .. ARGV[3])
+  return number
 end
 """
 
@@ -29,9 +32,10 @@ end
 #       6 most audit entries, 7 oldest audit id, 8 channel, 9... the audit entry's fields and values
 # Returns the change's number, or 0 when the document is not what it was: nothing is written then.
 CHANGE: Final = (
-    _RECORD
+    _COMMON
     + """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+local number = audit(9)
 if ARGV[2] == '' then
   redis.call('DEL', KEYS[1])
   redis.call('ZREM', KEYS[2], ARGV[3])
@@ -39,19 +43,20 @@ if ARGV[2] == '' then
 else
   put()
 end
-return record('token:' .. ARGV[3], 9)
+return tell(number)
 """
 )
 
 # As CHANGE, and KEYS 6 owner's document, 7 owners; ARGV 1 the owner's document, 9 the owner.
 # Returns 0 when there is an owner.
 INITIALISE: Final = (
-    _RECORD
+    _COMMON
     + """
 if redis.call('EXISTS', KEYS[7]) == 1 then return 0 end
+local number = audit(10)
 redis.call('SET', KEYS[6], ARGV[1])
 redis.call('ZADD', KEYS[7], ARGV[4], ARGV[9])
 put()
-return record('token:' .. ARGV[3], 10)
+return tell(number)
 """
 )

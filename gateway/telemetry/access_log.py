@@ -20,7 +20,7 @@ class AccessLog:
         self,
         *,
         request_id: str,
-        method: str,
+        method: str | None,
         target: Target | None,
         allow: Allow | None,
         deny: Deny | None,

@@ -160,6 +160,8 @@ def _parse_zone(name: str) -> Resource | str:
         return Zone(name)
     if _MISSPELT_ID.fullmatch(name):
         return "a zone id is written in lower case"
+    if _EVERY in name.split("."):
+        return "a zone has no * in its name: com.cloudflare.api.account.zone.* is all zones"
     if _is(Grammar.DNS_NAME, name.replace("/", "=2F")):
         return Zone(name)
     return "not a zone: 32 lower-case hex digits, or a DNS name"

@@ -83,10 +83,9 @@ def validate_token(
     fields = faults.members(value, _FIELDS if current is None else _FIELDS | _OURS)
     if not isinstance(value, dict):
         return tuple(faults.found)
-    kept = {policy.id for policy in current.policies} if current else set()
     draft = Draft(
         name=_name(fields.get("name", _MISSING), faults),
-        policies=_PolicyReader(groups, faults, new_id, kept).read(fields.get("policies", _MISSING)),
+        policies=_PolicyReader(groups, faults, new_id, current).read(fields.get("policies", _MISSING)),
         condition=_condition(fields.get("condition"), faults),
         not_before=_date("not_before", fields, faults),
         expires_on=_date("expires_on", fields, faults),
@@ -137,15 +136,17 @@ def _check_dates(draft: Draft, now: float, current: Token | None, faults: _Fault
 
 
 class _PolicyReader:
-    """Reads the policies of one body. `kept`: ids of policies that an update may send back."""
+    """Reads the policies of one body. `current`: the token that an update replaces, whose ids it may send back."""
 
     def __init__(
-        self, groups: PermissionGroups, faults: _Faults, new_id: Callable[[], str], kept: Collection[str]
+        self, groups: PermissionGroups, faults: _Faults, new_id: Callable[[], str], current: Token | None
     ) -> None:
+        policies = current.policies if current else ()
         self._groups = groups
         self._faults = faults
         self._new_id = new_id
-        self._kept = kept
+        self._kept = {policy.id for policy in policies}
+        self._held = {group_id for policy in policies for group_id in policy.permission_groups}
 
     def read(self, value: object) -> tuple[Policy, ...]:
         items = self._faults.items(value, MOST_POLICIES, "policies", least=1)
@@ -163,14 +164,19 @@ class _PolicyReader:
         named = self._named(fields.get("permission_groups", _MISSING), *at, "permission_groups")
         resources, scopes = self._resources(fields.get("resources", _MISSING), *at, "resources")
         self._check_scopes(named, scopes, *at, "permission_groups")
-        sent = fields.get("id")
         return Policy(
-            # A policy that an update sends back keeps its id; any other id in a body means nothing.
-            id=sent if isinstance(sent, str) and sent in self._kept else self._new_id(),
+            id=self._id(fields.get("id")),
             effect=Effect(effect),
             permission_groups=tuple(group.id for group in named.values()),
             resources=resources,
         )
+
+    def _id(self, sent: object) -> str:
+        """A policy that an update sends back keeps its id; any other id in a body means nothing."""
+        if isinstance(sent, str) and sent in self._kept:
+            self._kept.remove(sent)
+            return sent
+        return self._new_id()
 
     def _named(self, value: object, *at: str | int) -> dict[int, PermissionGroup]:
         """The known groups by their index in the body."""
@@ -183,6 +189,9 @@ class _PolicyReader:
             group = self._groups.get(group_id)
             if group is not None:
                 found[index] = group
+            elif group_id in self._held:
+                # The catalogue lost it. The token may keep it: it gives nothing, and others can still be edited.
+                found[index] = PermissionGroup(group_id, group_id, tuple(Scope))
             elif isinstance(fields.get("id"), str):
                 self._faults.add("unknown permission group", *at, index, "id")
         return found

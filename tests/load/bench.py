@@ -1,8 +1,8 @@
 """What the gateway costs, as ratios out of one run: `make bench`.
 
-The demo upstream, the gateway and the load generator (this process) share the machine's cores, so that requests a second
-say little by themselves; CPU time a request (of the gateway's process, from /proc) is the steadier figure. Rounds of
-the contestants are interleaved, and medians printed.
+The demo upstream, the gateway and the load generator (this process) share the machine's cores, so that requests a
+second say little by themselves; CPU time a request (of the gateway's process, from /proc) is the steadier figure.
+Rounds of the contestants are interleaved, and medians printed.
 """
 
 import argparse

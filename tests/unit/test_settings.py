@@ -301,12 +301,15 @@ def test_an_unknown_key_is_refused_with_file_and_key(refusal: Callable[..., str]
         pytest.param("listen.prefix = 'client'", "listen.prefix", id="a prefix without a slash"),
         pytest.param("listen.prefix = '/client/'", "listen.prefix", id="a prefix that ends in a slash"),
         pytest.param("listen.prefix = '/a b'", "listen.prefix", id="a blank in a prefix"),
+        pytest.param('listen.prefix = "/a\\n"', "listen.prefix", id="a line end behind a prefix"),
         pytest.param("store.url = 1", "store.url", id="a number for a secret"),
         pytest.param("store.pepper = ['a', 1]", "store.pepper", id="a number in a list of secrets"),
         pytest.param("store.on_outage = 'allow'", "store.on_outage", id="not one of the choices"),
         pytest.param("limits.connect_timeout = 0", "limits.connect_timeout", id="no time at all"),
         pytest.param("limits.connect_timeout = -1", "limits.connect_timeout", id="less than no time"),
         pytest.param("limits.connect_timeout = nan", "limits.connect_timeout", id="a time that is no number"),
+        pytest.param("limits.connect_timeout = inf", "limits.connect_timeout", id="a time without end"),
+        pytest.param("limits.keepalive_timeout = 86401", "limits.keepalive_timeout", id="more than a day"),
         pytest.param("limits.max_body = -1", "limits.max_body", id="a negative size"),
         pytest.param("log.level = 'loud'", "log.level", id="not one of the levels"),
         pytest.param("audit.max_age = 0", "audit.max_age", id="an audit that forgets at once"),
@@ -462,6 +465,8 @@ def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key
                 "http://h:",
                 "http://h:port",
                 "http://h:123456",
+                "http://h:65536",
+                "http://h:0",
                 "http://[::1",
                 "http://a b",
                 "unix:///run/x",
@@ -471,8 +476,9 @@ def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key
             pytest.param(
                 UPSTREAM + f"base_path = '{path}'", "upstreams.cloudflare-dns.base_path", id=f"base path {path}"
             )
-            for path in ["/", "v4", "/v4/", "//v4", "/a b", "/%61", "/a?b", "/a#b", "/ä"]
+            for path in ["/", "v4", "/.", "/a/../b", "/v4/", "//v4", "/a b", "/%61", "/a?b", "/a#b", "/ä"]
         ),
+        pytest.param(UPSTREAM + "tls.verify = false", "upstreams.cloudflare-dns.tls", id="TLS of a target without it"),
         pytest.param(UPSTREAM + "host = 'http://h'", "upstreams.cloudflare-dns.host", id="a URL for a host"),
         pytest.param(UPSTREAM + "host = 'h, g'", "upstreams.cloudflare-dns.host", id="two hosts"),
         pytest.param(UPSTREAM + 'host = "h\\n"', "upstreams.cloudflare-dns.host", id="a line end in a host"),
@@ -496,6 +502,10 @@ def test_a_credential_that_no_header_can_hold_is_refused_and_not_shown(refusal: 
     said = refusal(UPSTREAM + f'credential.value = "{value}"')
     assert "zonegate.toml: upstreams.cloudflare-dns.credential.value: " in said
     assert "hush" not in said
+
+
+def test_a_password_in_a_target_is_not_shown(refusal: Callable[..., str]) -> None:
+    assert "hush" not in refusal("upstreams.billing.targets = ['http://user:hush@h']")
 
 
 @pytest.mark.parametrize(

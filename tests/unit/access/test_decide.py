@@ -353,7 +353,7 @@ def test_a_token_without_dates_lives_for_ever(now: float) -> None:
         pytest.param("198.51.100.1", "198.51.100.1", id="v4"),
         pytest.param("2001:db8::1", "2001:db8::1", id="v6"),
         pytest.param("0.0.0.0", "0.0.0.0", id="the address of noughts"),  # noqa: S104 - nobody listens
-        pytest.param(None, "a Unix socket", id="no address"),
+        pytest.param(None, "unknown", id="no address"),
     ],
 )
 def test_a_client_elsewhere_is_told_its_address(address: str | None, shown: str) -> None:

@@ -608,6 +608,7 @@ async def test_all_permission_groups_are_listed_with_id_name_and_scopes(ask: Ask
     [
         pytest.param("name=DNS+Write", {("DNS Write", Scope.ZONE)}, id="a name"),
         pytest.param("name=DNS%20Write", {("DNS Write", Scope.ZONE)}, id="a name, percent-encoded"),
+        pytest.param("name=DNS%2520Write", {("DNS Write", Scope.ZONE)}, id="a name, encoded twice, as the SDK does"),
         pytest.param("name=Logs+Read", {("Logs Read", Scope.ZONE), ("Logs Read", Scope.ACCOUNT)}, id="in two scopes"),
         pytest.param(f"name=Logs+Read&scope={quote(Scope.ACCOUNT)}", {("Logs Read", Scope.ACCOUNT)}, id="and a scope"),
         pytest.param("name=dns+write", set(), id="in another case"),

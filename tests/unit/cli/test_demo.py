@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.app import StartError, store_url
+from gateway.app import StartError, ready_store
 from gateway.cli.demo import Kept, _first_token, _keep, _lines, _settings
 
 SECRET = "zgt_" + "a" * 32 + "_rest"
@@ -38,7 +38,7 @@ def test_the_demos_settings_put_its_own_key_in_the_clients_place(tmp_path: Path)
 def test_a_store_whose_first_token_nobody_knows_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     settings = _settings(tmp_path / "store", 1, 2, "http://127.0.0.1:3", "the-key")
     file = tmp_path / "store" / "demo.json"
-    with store_url(settings):
+    with ready_store(settings):
         _first_token(settings, file)
         file.unlink()
         with pytest.raises(StartError, match="remove .* to begin anew"):

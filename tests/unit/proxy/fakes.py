@@ -1,5 +1,6 @@
 """The two ends of a relay, scripted, and allows to relay."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -51,10 +52,12 @@ class FakeAnswer:
 class FakeUpstream:
     """An `Upstream` that answers every request with one answer, and remembers what it saw.
 
-    `failure` is raised in the place of an answer; `reads_body`: whether it waits for the whole body first.
+    `failure` is raised in the place of an answer; `reads_body`: whether it waits for the whole body first; `waits_for`:
+    what has to happen before it answers. `begun` and `over` are set when a request has come, and when it was answered
+    or given up.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a script has many lines
         self,
         head: Incoming = OK,
         pieces: Iterable[bytes] = (b"hello",),
@@ -62,22 +65,32 @@ class FakeUpstream:
         breaks: UpstreamFailed | None = None,
         failure: Exception | None = None,
         reads_body: bool = True,
+        waits_for: asyncio.Event | None = None,
     ) -> None:
+        self.begun, self.over = asyncio.Event(), asyncio.Event()
         self.requests: list[Outgoing] = []
         self.bodies: list[bytes] = []
         self.closed = False
-        self._answer = FakeAnswer(head, tuple(pieces), breaks)
+        self.head = head
+        self._answer = FakeAnswer(head, pieces, breaks)
         self._failure = failure
         self._reads_body = reads_body
+        self._waits_for = waits_for
 
     @asynccontextmanager
     async def exchange(self, request: Outgoing, body: AsyncIterator[bytes]) -> AsyncIterator[FakeAnswer]:
         self.requests.append(request)
-        if request.has_body and self._reads_body:
-            self.bodies.append(b"".join([piece async for piece in body]))
-        if self._failure is not None:
-            raise self._failure
-        yield self._answer
+        self.begun.set()
+        try:
+            if request.has_body and self._reads_body:
+                self.bodies.append(b"".join([piece async for piece in body]))
+            if self._failure is not None:
+                raise self._failure
+            if self._waits_for is not None:
+                await self._waits_for.wait()
+            yield self._answer
+        finally:
+            self.over.set()
 
     async def close(self) -> None:
         self.closed = True

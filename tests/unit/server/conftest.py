@@ -9,7 +9,7 @@ from support.records import token
 from support.store_contract import MemoryTokenStore
 from unit.server.wire import Wire, listening
 
-from gateway.server.handler import Door
+from gateway.server.handler import Door, Handler
 
 Open = Callable[..., Awaitable[Wire]]
 
@@ -29,7 +29,7 @@ async def knock() -> AsyncIterator[Open]:
         async def knock(behind: Door, *, keepalive_timeout: float = 20.0) -> Wire:
             if id(behind) not in ports:
                 ports[id(behind)] = await stack.enter_async_context(
-                    listening(behind, keepalive_timeout=keepalive_timeout)
+                    listening(Handler(behind), keepalive_timeout=keepalive_timeout)
                 )
             wire = Wire(*await asyncio.open_connection("127.0.0.1", ports[id(behind)]))
             stack.push_async_callback(wire.close)

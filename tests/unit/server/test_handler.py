@@ -1,25 +1,24 @@
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from typing import NamedTuple
 
 import pytest
-from structlog.testing import capture_logs
 from support.records import CATALOG, EVERYTHING, NOW, TOKEN_ID, ZONE_A, ZONE_B, secret_of, token
 from support.store_contract import MemoryTokenStore
-from unit.proxy.fakes import OK, FakeAnswer, FakeUpstream
+from unit.proxy.fakes import OK, FakeUpstream
 from unit.server.wire import BEARER, FakeTokenApi, Reply, Wire, admission, door, listening
+from unit.telemetry.captured import captured
 
 from gateway.access.decision import Allow
 from gateway.access.ports import StoreUnavailable
 from gateway.access.principal import Record
 from gateway.proxy.forward import Backend, ForwardedRequest, Proxy
 from gateway.proxy.header_rules import UpRules
-from gateway.proxy.ports import ClientConnection, Outgoing, UpstreamFailed
+from gateway.proxy.ports import ClientConnection, UpstreamFailed
 from gateway.reason import REFUSALS, Answer, Deny, Reason, succeed
-from gateway.server.handler import Door
+from gateway.server.handler import Door, Handler
 from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import Status, Token
 
@@ -491,7 +490,7 @@ async def test_a_bug_is_a_503_without_a_word_of_it_and_a_line_in_the_log(
 ) -> None:
     store = broken.pop("store", None) or MemoryTokenStore().hold(token(EVERYTHING))
     target = "/client/v4/user/tokens" if "token_api" in broken else RECORDS
-    with capture_logs() as logs:
+    with captured() as logs:
         wire = await knock(door(store, **broken))  # type: ignore[arg-type]
         reply = await wire.ask(request(target))
         assert await wire.rest() == b""
@@ -507,8 +506,55 @@ async def test_a_bug_is_a_503_without_a_word_of_it_and_a_line_in_the_log(
 async def test_a_bug_in_the_middle_of_an_answer_breaks_it_off(knock: Open, store: MemoryTokenStore) -> None:
     wire = await knock(door(store, forwarder=BrokenForwarder(begun=True)))
     wire.send(request())
-    with capture_logs(), pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+    with captured(), pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
         await wire.reply()
+
+
+# Draining.
+
+
+async def test_draining_waits_for_what_is_under_way_and_each_answer_is_its_connection_s_last(
+    store: MemoryTokenStore,
+) -> None:
+    finish = asyncio.Event()
+    upstream = FakeUpstream(waits_for=finish)
+    handler = Handler(door(store, forwarder=proxy_to(upstream)))
+    async with listening(handler) as port:
+        busy = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        idle = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        busy.send(request())
+        await upstream.begun.wait()
+        async with asyncio.TaskGroup() as tasks:
+            drained = tasks.create_task(handler.drain(20))
+            refused = await idle.ask(request("/client/v4/nowhere"))
+            assert (refused.status, refused.field("connection")) == (404, "close")
+            assert not drained.done()
+            finish.set()
+        assert (await busy.reply()).status == 200
+        await busy.close()
+        await idle.close()
+
+
+async def test_draining_does_not_wait_for_longer_than_it_may(store: MemoryTokenStore) -> None:
+    upstream = FakeUpstream(waits_for=asyncio.Event())
+    handler = Handler(door(store, forwarder=proxy_to(upstream)))
+    async with listening(handler) as port:
+        busy = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        busy.send(request())
+        await upstream.begun.wait()
+        await handler.drain(0.01)
+        assert not upstream.over.is_set()
+    assert upstream.over.is_set()
+    await busy.close()
+
+
+async def test_draining_an_idle_handler_is_done_at_once(store: MemoryTokenStore) -> None:
+    handler = Handler(door(store))
+    await handler.drain(20)
+    async with listening(handler) as port:
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        assert (await wire.ask(request(authorized=False))).field("connection") == "close"
+        await wire.close()
 
 
 # The log.
@@ -516,7 +562,7 @@ async def test_a_bug_in_the_middle_of_an_answer_breaks_it_off(knock: Open, store
 
 async def test_each_request_is_one_line_of_the_access_log(knock: Open, store: MemoryTokenStore) -> None:
     wire = await knock(door(store, forwarder=proxy_to(FakeUpstream())))
-    with capture_logs() as logs:
+    with captured() as logs:
         passed = await wire.ask(request(RECORDS + "?hush"))
         refused = await wire.ask(request("/client/v4/nowhere?hush", method="POST", body=b"hush"))
         malformed = await wire.ask(request("//hush?hush"))
@@ -576,8 +622,8 @@ async def test_each_request_is_one_line_of_the_access_log(knock: Open, store: Me
 async def test_a_refused_request_is_in_the_log_even_when_its_client_leaves_at_once(
     store: MemoryTokenStore, sent: bytes, reason: Reason, status: int
 ) -> None:
-    with capture_logs() as logs:
-        async with listening(door(store)) as port:
+    with captured() as logs:
+        async with listening(Handler(door(store))) as port:
             wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
             assert (await wire.ask(sent)).status == status
             await wire.close()
@@ -588,21 +634,13 @@ async def test_a_refused_request_is_in_the_log_even_when_its_client_leaves_at_on
 async def test_a_forwarded_change_is_in_the_log_even_when_its_client_does_not_wait_for_the_answer(
     store: MemoryTokenStore,
 ) -> None:
-    reached = asyncio.Event()
-
-    class Slow(FakeUpstream):
-        @asynccontextmanager
-        async def exchange(self, request: Outgoing, body: AsyncIterator[bytes]) -> AsyncIterator[FakeAnswer]:
-            async with super().exchange(request, body) as answer:
-                reached.set()
-                await asyncio.Event().wait()
-                yield answer
-
-    with capture_logs() as logs:
-        async with listening(door(store, forwarder=proxy_to(Slow()))) as port:
+    upstream = FakeUpstream(waits_for=asyncio.Event())
+    with captured() as logs:
+        async with listening(Handler(door(store, forwarder=proxy_to(upstream)))) as port:
             wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
             wire.send(request(method="POST", body=b"{}"))
-            await reached.wait()
+            await upstream.begun.wait()
             await wire.close()
+            await upstream.over.wait()
     lines = [line for line in logs if line["event"] == "request"]
     assert [(line["method"], line["path"], line["token"]) for line in lines] == [("POST", RECORDS, TOKEN_ID)]

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS
 from gateway.reason import Deny, Reason
-from gateway.server.head import LARGEST_HEAD, MOST_FIELDS, Head, RawFields, judge_head
+from gateway.server.head import Head, RawFields, judge_head
 
 HOST = (b"Host", b"api.example")
 PLAIN = [HOST]

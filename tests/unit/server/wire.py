@@ -82,9 +82,9 @@ class Wire:
 
     async def _chunks(self) -> bytes:
         body = b""
-        while size := int(await self.reader.readline(), 16):
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
             body += (await self.reader.readexactly(size + 2))[:-2]
-        assert await self.reader.readline() == b"\r\n"
+        assert await self.reader.readuntil(b"\r\n") == b"\r\n"
         return body
 
     async def rest(self) -> bytes:
@@ -138,9 +138,10 @@ def door(store: TokenStore | None = None, **parts: Any) -> Door:  # noqa: ANN401
 
 
 @contextlib.asynccontextmanager
-async def listening(behind: Door, *, keepalive_timeout: float = 20.0) -> AsyncIterator[int]:
-    """The port on which `behind` is open."""
-    runner = web.ServerRunner(Server(Handler(behind), keepalive_timeout=keepalive_timeout), shutdown_timeout=0.1)
+async def listening(handler: Handler, *, keepalive_timeout: float = 20.0) -> AsyncIterator[int]:
+    """The port on which `handler` answers."""
+    server = Server(handler, keepalive_timeout=keepalive_timeout, log_refusal=handler.log_refusal)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

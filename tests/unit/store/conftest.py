@@ -10,8 +10,6 @@ from redis.asyncio import Redis
 from gateway.store.embedded import EmbeddedServer
 from gateway.store.redis_store import AuditLimits, RedisStore, connect
 
-pytest.register_assert_rewrite("support.store_contract")
-
 Connect = Callable[[], Redis]
 Open = Callable[..., RedisStore]
 

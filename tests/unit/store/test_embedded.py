@@ -119,6 +119,16 @@ def test_a_stop_frees_the_data_dir_even_when_the_note_is_gone(new: New, tmp_path
     assert not socket_of(url).parent.exists()
 
 
+def test_it_is_running_from_its_start_to_its_end(new: New, tmp_path: Path) -> None:
+    first, second = new(tmp_path), new(tmp_path)
+    assert not first.is_running()
+    first.start()
+    second.start()
+    assert (first.is_running(), second.is_running()) == (True, True)
+    os.kill(pid_of(tmp_path), signal.SIGKILL)
+    until("both see that it has ended", lambda: not first.is_running() and not second.is_running(), 2.0)
+
+
 def test_data_survive_a_restart(new: New, tmp_path: Path) -> None:
     server = new(tmp_path)
     with client(server.start()) as redis:
@@ -139,7 +149,7 @@ def test_data_survive_a_server_that_was_killed(new: New, tmp_path: Path) -> None
 
 
 def test_a_note_that_was_left_is_not_believed_when_nobody_answers(new: New, tmp_path: Path) -> None:
-    left = tmp_path / "left"
+    left = tmp_path / "zonegate-left"
     left.mkdir()
     data_dir = tmp_path / "data"
     data_dir.mkdir()
@@ -147,6 +157,17 @@ def test_a_note_that_was_left_is_not_believed_when_nobody_answers(new: New, tmp_
     url = new(data_dir).start()
     assert socket_of(url).parent != left
     assert not left.exists()
+
+
+def test_what_is_not_ours_stays_whatever_a_note_says(new: New, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("keep")
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "server.json").write_text(json.dumps({"socket": str(precious / "file"), "pid": 1}))
+    new(data_dir).start()
+    assert (precious / "file").read_text() == "keep"
 
 
 @pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"socket": 1}', b"\xff"])
@@ -252,4 +273,3 @@ def test_a_data_dir_of_a_process_whose_server_does_not_answer_is_refused(
     (tmp_path / "server.json").write_text(json.dumps({"socket": str(tmp_path / "none"), "pid": 1}))
     assert "in use" in refusal(tmp_path)
     (tmp_path / "server.json").write_text(note)
-

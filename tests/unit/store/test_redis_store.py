@@ -178,23 +178,20 @@ async def test_a_field_that_a_later_version_added_is_no_fault(store: RedisStore,
     assert (await read(store, token().id)).token == token()
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(lambda store: store.get(token().id), id="get"),
-        pytest.param(lambda store: store.create(token(), BY, NOW), id="create"),
-        pytest.param(names, id="page"),
-    ],
-)
-async def test_what_the_server_says_against_a_command_is_an_outage_and_nothing_was_written(
-    store: RedisStore, redis: Redis, call: Change
-) -> None:
+async def test_what_the_server_says_against_a_read_is_an_outage(store: RedisStore, redis: Redis) -> None:
     await redis.lpush(keys.token_key(token().id), "not", "a", "string")
     await redis.set(keys.tokens_key(ME.key), "not a sorted set")
+    for read_only in (store.get(token().id), names(store)):
+        with pytest.raises(StoreUnavailable) as caught:
+            await read_only
+        assert not caught.value.outcome_unknown
+
+
+async def test_a_change_that_failed_half_way_is_not_called_undone(store: RedisStore, redis: Redis) -> None:
+    await redis.set(keys.tokens_key(ME.key), "not a sorted set")
     with pytest.raises(StoreUnavailable) as caught:
-        await call(store)
-    assert not caught.value.outcome_unknown
-    assert await redis.exists(keys.SEQUENCE) == 0
+        await store.create(token(), BY, NOW)
+    assert caught.value.outcome_unknown
 
 
 # Each change: a number, a message, an entry in the audit.
@@ -490,6 +487,7 @@ async def test_a_read_is_sent_once_to_a_server(tmp_path: Path, reply: bytes | No
         pytest.param(b"-READONLY You can't write against a read only replica.\r\n", id="a replica"),
         pytest.param(b"-MISCONF Errors writing to the AOF file\r\n", id="a full disk"),
         pytest.param(b"-NOPERM this user has no permissions\r\n", id="no permission"),
+        pytest.param(b"-NOAUTH Authentication required.\r\n", id="no password"),
     ],
 )
 async def test_a_change_that_the_server_refused_did_not_happen(tmp_path: Path, error: bytes) -> None:
@@ -503,6 +501,29 @@ async def test_a_change_that_the_server_refused_did_not_happen(tmp_path: Path, e
             await store.create(token(), BY, NOW)
         await store.close()
     assert not caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("redis://h:port/0", id="a port that is none"),
+        pytest.param("redis://h/0?socket_timeout=30", id="another time limit"),
+        pytest.param("unix:///run/x?retry_on_timeout=true", id="a change sent twice"),
+        pytest.param("redis://h/0?db=1&decode_responses=1", id="one option too many"),
+    ],
+)
+def test_a_url_that_would_undo_our_limits_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        connect(url, 0.5)
+
+
+async def test_a_database_may_be_chosen(valkey_url: str) -> None:
+    first, second = connect(valkey_url, 2.0), connect(f"{valkey_url}?db=1", 2.0)
+    await second.flushdb()
+    await first.set("key", "value")
+    assert await second.get("key") is None
+    await first.aclose()
+    await second.aclose()
 
 
 async def test_a_read_that_was_given_up_leaves_no_answer_behind_for_the_next(valkey_url: str) -> None:

@@ -1,0 +1,117 @@
+"""Each in a process of its own: setting up the logs changes the whole process."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+
+def logged(format_: str, code: str, *, level: str = "info", terminal: bool = False) -> list[str]:
+    """The lines on standard error after `code`, which has `log`, `logging` and `Sensitive`."""
+    program = (
+        "import logging, structlog\n"
+        "from gateway.telemetry.logs import configure_logs\n"
+        "from gateway.tokens.secret import Sensitive\n"
+        f"configure_logs({format_!r}, {level!r})\n"
+        "log = structlog.get_logger('test')\n"
+        f"{code}\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    command = [sys.executable, "-c", program]
+    if not terminal:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == ""
+        return done.stderr.splitlines()
+    ours, theirs = os.openpty()
+    with open(ours, "rb") as screen:  # noqa: PTH123 - a descriptor
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
+        os.write(theirs, b"\n-- the end --\n")
+        lines = []
+        while (line := screen.readline().decode().rstrip()) != "-- the end --":
+            lines.append(line)
+        os.close(theirs)
+    return [line for line in lines if line]
+
+
+def one(lines: list[str]) -> dict[str, Any]:
+    """The one line, as JSON."""
+    (line,) = lines
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_an_event_is_one_line_of_json_with_its_level_and_its_time_in_utc() -> None:
+    found = one(logged("json", "log.warning('store unavailable', error='no', status=503)"))
+    assert found.pop("timestamp").endswith("Z")
+    assert found == {"event": "store unavailable", "level": "warning", "error": "no", "status": 503}
+
+
+NASTY = "a\\nb\\r\\nc\\u2028d\\u0085e\\x0bf\\x1b[2J"
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(f"log.error('said', text='{NASTY}')", id="in a value"),
+        pytest.param(f"log.error('said', text=['{NASTY}'])", id="in a list"),
+        pytest.param(f"log.error('{NASTY}')", id="in the event"),
+        pytest.param(f"logging.getLogger('aiohttp.server').error('%s', '{NASTY}')", id="in another's line"),
+    ],
+)
+def test_a_value_with_line_ends_and_control_bytes_is_one_plain_line(format_: str, code: str) -> None:
+    """So that nobody writes lines of his own into the log, or at the operator's terminal."""
+    (line,) = logged(format_, code)
+    assert line.startswith("{") is (format_ == "json")
+    assert line.isprintable()
+
+
+def test_a_traceback_is_part_of_its_line() -> None:
+    found = one(logged("json", "try:\n  1 / 0\nexcept ZeroDivisionError:\n  log.exception('request failed')"))
+    assert (found["event"], found["level"]) == ("request failed", "error")
+    assert "ZeroDivisionError" in found["exception"]
+
+
+def test_lines_of_libraries_look_like_ours() -> None:
+    found = one(logged("json", "logging.getLogger('asyncio').warning('slow %s', 'thing')"))
+    assert (found["event"], found["level"]) == ("slow thing", "warning")
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_a_secret_does_not_show_itself(format_: str) -> None:
+    (line,) = logged(format_, "log.info('said', secret=Sensitive('hush'), more={'a': [Sensitive('hush')]})")
+    assert "said" in line
+    assert "hush" not in line
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        pytest.param("debug", ["debug", "info", "warning", "error"], id="debug"),
+        pytest.param("info", ["info", "warning", "error"], id="info"),
+        pytest.param("warning", ["warning", "error"], id="warning"),
+        pytest.param("error", ["error"], id="error"),
+    ],
+)
+def test_a_level_hides_what_is_below_it_of_ours_and_of_libraries(level: str, shown: list[str]) -> None:
+    code = "for name in ('debug', 'info', 'warning', 'error'):\n"
+    code += "  getattr(log, name)('ours')\n  getattr(logging.getLogger('x'), name)('theirs')"
+    found = [json.loads(line) for line in logged("json", code, level=level)]
+    for event in ("ours", "theirs"):
+        assert [line["level"] for line in found if line["event"] == event] == shown
+
+
+def test_auto_is_json_for_programs_and_words_for_a_terminal() -> None:
+    assert one(logged("auto", "log.info('ready')"))["event"] == "ready"
+    (line,) = logged("auto", "log.info('ready')", terminal=True)
+    assert "ready" in line
+    assert not line.startswith("{")
+
+
+def test_console_has_no_colours_where_there_is_no_terminal() -> None:
+    (line,) = logged("console", "log.info('ready', port=1)")
+    assert "\x1b" not in line
+    assert "ready" in line
