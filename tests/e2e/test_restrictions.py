@@ -88,7 +88,7 @@ REFUSED: list[Any] = [
 
 
 @pytest.mark.parametrize(("fields", "method", "path", "status", "code"), REFUSED)
-def test_a_refusal_says_why_and_nothing_reaches_the_upstream(  # noqa: PLR0913
+def test_a_refusal_says_why_and_nothing_reaches_the_upstream(
     fields: dict[str, Any], method: str, path: str, status: int, code: int, gateway: Gateway, upstream: Upstream
 ) -> None:
     secret = gateway.create(name="restricted", **fields)["value"]

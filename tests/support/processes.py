@@ -108,16 +108,16 @@ class Gateway:
         self.url = f"http://127.0.0.1:{self.port}/client/v4"
         self.admin_url = f"http://127.0.0.1:{self.admin_port}"
         sections = "".join(
-            f'''
+            f"""
 [upstreams.{name}]
 targets = ["{upstream}"]
 base_path = "/client/v4"
 credential = {{ header = "Authorization", value = "Bearer ${{DEMO_CREDENTIAL}}" }}
-'''
+"""
             for name in ("cloudflare-dns", "billing")
         )
         self.config.write_text(
-            f'''
+            f"""
 [listen]
 port = {self.port}
 [admin]
@@ -126,7 +126,7 @@ port = {self.admin_port}
 data_dir = "{directory / "store"}"
 {sections}
 {extra}
-'''
+"""
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.first = ""

@@ -87,7 +87,7 @@ def secret_of(token_id: str = TOKEN_ID, kind: OwnerKind = OwnerKind.USER, fill: 
     return make_secret(kind, token_id, bytes([fill]) * 32)
 
 
-def token(  # noqa: PLR0913 - a record has so many parts
+def token(
     policies: Iterable[Policy] = (DNS_ON_A,),
     *,
     token_id: str = TOKEN_ID,

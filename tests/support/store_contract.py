@@ -51,7 +51,7 @@ class MemoryTokenStore:
         found = msgspec.json.decode(raw, type=Token)
         return Record(token=found, owner=self._owners.get(found.owner.key), raw=raw)
 
-    async def page(  # noqa: PLR0913 - the port's
+    async def page(
         self, owner: OwnerRef, *, start: int, count: int, descending: bool, include_expired: bool, now: float
     ) -> Page:
         self._turn()

@@ -57,7 +57,7 @@ class FakeUpstream:
     or given up.
     """
 
-    def __init__(  # noqa: PLR0913 - a script has many lines
+    def __init__(
         self,
         head: Incoming = OK,
         pieces: Iterable[bytes] = (b"hello",),

@@ -125,7 +125,7 @@ def admission(
     return Admission(store, table, credential_fields=CATALOG.credential_fields, peppers=peppers, clock=clock)
 
 
-def door(store: TokenStore | None = None, **parts: Any) -> Door:  # noqa: ANN401 - Door checks them
+def door(store: TokenStore | None = None, **parts: Any) -> Door:
     """A door before the public routes; `parts` are `Door`'s own."""
     sensible = {
         "admission": admission(store or MemoryTokenStore()),

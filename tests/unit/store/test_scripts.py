@@ -11,12 +11,12 @@ from gateway.store import scripts
 KEYS = ["{t}:doc", "{t}:list", "{t}:ends", "{t}:seq", "{t}:log", "{t}:owner", "{t}:owners"]
 
 
-async def change(redis: Redis, old: str, new: str, *, now: int = 5, end: str = "") -> Any:  # noqa: ANN401 - a reply
+async def change(redis: Redis, old: str, new: str, *, now: int = 5, end: str = "") -> Any:
     script = redis.register_script(scripts.CHANGE)
     return await script(KEYS[:5], [old, new, "id", now, end, 1000, 0, "{t}:channel", "action", "test"])
 
 
-async def initialise(redis: Redis, owner: str) -> Any:  # noqa: ANN401 - a reply
+async def initialise(redis: Redis, owner: str) -> Any:
     script = redis.register_script(scripts.INITIALISE)
     return await script(KEYS, [owner, "doc", "id", 5, "", 1000, 0, "{t}:channel", owner, "action", "init"])
 

@@ -18,7 +18,7 @@ from gateway.tokens.condition import Address
 RECORDS = f"/client/v4/zones/{ZONE_A}/dns_records"
 
 
-def line(  # noqa: PLR0913 - a line's parts
+def line(
     *,
     target: Target | None = None,
     allow: Allow | None = None,
