@@ -165,7 +165,7 @@ def _check_passed(settings: Settings, credential_fields: frozenset[str]) -> None
                 raise SettingsError(f"upstreams.{name}.pass_headers: {header!r} is never passed on")
 
 
-def _backend(api: Api, settings: Settings, credential_fields: frozenset[str]) -> Backend:
+def _backend(api: Api, settings: Settings, credential_fields: frozenset[str], tls: ssl.SSLContext | None) -> Backend:
     upstream = settings.upstreams[api.name]
     target = upstream.targets[0]
     credential = upstream.credential
@@ -176,7 +176,7 @@ def _backend(api: Api, settings: Settings, credential_fields: frozenset[str]) ->
             idle_timeout=upstream.idle_timeout,
             connect_timeout=settings.limits.connect_timeout,
             response_timeout=settings.limits.response_timeout,
-            tls=_tls(f"upstreams.{api.name}", upstream),
+            tls=tls,
         ),
         rules=UpRules(
             host=(upstream.host or target.partition("://")[2]).encode("ascii"),
@@ -206,8 +206,10 @@ class Gateway:
         self._health = Health(store)
         fields = _credential_fields(settings, catalog)
         _check_passed(settings, fields)
+        # All that can fail comes before the first pool is open.
+        tls = {name: _tls(f"upstreams.{name}", upstream) for name, upstream in settings.upstreams.items()}
         self._proxy = Proxy(
-            {api.name: _backend(api, settings, fields) for api in catalog.apis if api.name in settings.upstreams}
+            {api.name: _backend(api, settings, fields, tls[api.name]) for api in catalog.apis if api.name in tls}
         )
         peppers = Peppers(settings.store.pepper)
         token_api = UserTokenApi(

@@ -342,15 +342,19 @@ def _from_file(text: str, key: tuple[str, ...]) -> str:
     path = Path(text.removeprefix("file:"))
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _Wrong(".".join(key), f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    except OSError as error:
+        raise _Wrong(".".join(key), f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _Wrong(".".join(key), f"{path}: not UTF-8") from None
+    except ValueError:  # a NUL
+        raise _Wrong(".".join(key), f"{str(path)!a}: no file can have this name") from None
 
 
 def _sensitive(type_: type, value: object) -> object:
     if type_ is Sensitive and isinstance(value, str):
         return Sensitive(value)
     msg = "Expected `str`"
-    raise msgspec.ValidationError(msg)
+    raise TypeError(msg)  # msgspec adds the key
 
 
 def _in_words(error: msgspec.ValidationError, at: str, where: str, variables: Mapping[str, str]) -> str:

@@ -31,6 +31,7 @@ from gateway.proxy.framing import (
 )
 from gateway.proxy.ports import BodyRefused, Incoming, Outgoing, UpstreamAnswer, UpstreamFailed
 
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _BUFFER: Final = 65536
 _BEYOND_STATUSES: Final = 600
 _NEVER_A_BODY: Final = frozenset({204, 304})
@@ -50,18 +51,23 @@ class _ExactTarget:
         return getattr(self._url, name)
 
 
+class _NotSentError(aiohttp.ServerDisconnectedError):
+    """The connection was found unfit before a byte of the request was sent."""
+
+
 class _ExactRequest(aiohttp.ClientRequest):
     async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp's Connection
         target = self.headers.pop(_TARGET_FIELD)
         if conn.protocol is None or conn.protocol.should_close:
             # Bytes that came while the connection was idle are nobody's answer, least of all this request's.
-            raise aiohttp.ServerDisconnectedError
+            conn.close()
+            raise _NotSentError
         self.url = _ExactTarget(self.url, target)  # type: ignore[assignment]
         return await super().send(conn)
 
 
 class _StreamedBody(Payload):
-    """A client's body on its way: it can be sent once. aiohttp's own retry of a PUT would send an empty one."""
+    """A client's body on its way: it can be sent once."""
 
     _autoclose = True
 
@@ -111,6 +117,20 @@ class _Answer:
         except (aiohttp.ClientError, OSError) as error:
             msg = "the answer broke off"
             raise UpstreamFailed(msg) from error
+
+
+def _may_repeat(request: Outgoing, error: Exception) -> bool:
+    """Whether to send `request` once more (RFC 9110 9.2.2, RFC 9112 9.3.1).
+
+    It was not sent at all; or it is idempotent, has no body, and its connection ended before a byte of the answer came.
+    """
+    if isinstance(error, _NotSentError):
+        return True
+    if request.has_body or request.method not in _IDEMPOTENT or isinstance(error, aiohttp.ClientConnectorError):
+        return False
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)  # else it is what had come of the answer's head
+    return isinstance(error, aiohttp.ClientOSError)
 
 
 def _judge(response: aiohttp.ClientResponse) -> Framing:
@@ -167,6 +187,8 @@ class AiohttpUpstream:
             max_field_size=LARGEST_HEAD,
             max_headers=MOST_FIELDS,
         )
+        # aiohttp would repeat a PUT with an empty body, and a GET whose answer had begun; `_ask` repeats instead.
+        self._session._retry_connection = False  # noqa: SLF001 - there is no public switch
 
     @asynccontextmanager
     async def exchange(self, request: Outgoing, body: AsyncIterator[bytes]) -> AsyncIterator[UpstreamAnswer]:
@@ -175,26 +197,36 @@ class AiohttpUpstream:
         headers[_TARGET_FIELD] = request.target.decode("ascii")
         if request.length is not None:
             headers[hdrs.CONTENT_LENGTH] = str(request.length)
-        payload = _StreamedBody(body, request.length, self._response_timeout) if request.has_body else None
-        response = await self._send(request, headers, payload)
+        response = await self._ask(request, headers, body)
         try:
             yield _Answer(response, request, _judge(response))
         finally:
             # Not `release`: an answer that was not read to its end leaves a connection that cannot be used again.
             response.close()
 
+    async def _ask(
+        self, request: Outgoing, headers: CIMultiDict[str], body: AsyncIterator[bytes]
+    ) -> aiohttp.ClientResponse:
+        """Send the request, a second time if the first cannot have done anything."""
+        for attempt in (1, 2):
+            payload = _StreamedBody(body, request.length, self._response_timeout) if request.has_body else None
+            try:
+                return await self._send(request, headers.copy(), payload)
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                if payload is not None and payload.refused is not None:
+                    raise payload.refused from error
+                if attempt == 1 and _may_repeat(request, error):
+                    continue
+                raise UpstreamFailed(type(error).__name__, timeout=isinstance(error, TimeoutError)) from error
+        raise UpstreamFailed("no attempt was made")  # not reached: the second attempt returns or raises
+
     async def _send(
         self, request: Outgoing, headers: CIMultiDict[str], payload: _StreamedBody | None
     ) -> aiohttp.ClientResponse:
         url = URL(self._target + request.target.decode("ascii").partition("?")[0], encoded=True)
-        try:
-            response = await self._session.request(
-                request.method, url, headers=headers, data=payload, allow_redirects=False
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            if payload is not None and payload.refused is not None:
-                raise payload.refused from error
-            raise UpstreamFailed(type(error).__name__, timeout=isinstance(error, TimeoutError)) from error
+        response = await self._session.request(
+            request.method, url, headers=headers, data=payload, allow_redirects=False
+        )
         if response.connection is not None and response.connection.protocol is not None:
             # The time limit is for the first byte: an event stream may be silent for as long as it likes.
             response.connection.protocol.read_timeout = None

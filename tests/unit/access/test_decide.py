@@ -55,7 +55,7 @@ ALL_ZONES = zone("*")
 HERE = "192.0.2.7"
 
 
-def ask(  # noqa: PLR0913 - the sides of a question, each by name
+def ask(
     line: str,
     of: Token | None = None,
     ceiling: Owner | None = None,

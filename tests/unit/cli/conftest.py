@@ -49,7 +49,7 @@ def run(gateway: Gateway, zonegate: Run) -> Run:
 def run_json(run: Run) -> Callable[..., Any]:
     """What `zonegate token ARGUMENTS --json` prints, decoded."""
 
-    def run_json(*arguments: str) -> Any:  # noqa: ANN401 - JSON
+    def run_json(*arguments: str) -> Any:
         result = run(*arguments, "--json")
         assert (result.exit_code, result.stderr) == (0, "")
         return msgspec.json.decode(result.stdout)

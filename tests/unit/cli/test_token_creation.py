@@ -134,7 +134,7 @@ def test_without_a_terminal_nobody_is_asked_and_nothing_is_made(run: Run, count:
         pytest.param(b"\x04", 1, 0, "Create this token?", id="end of input"),
     ],
 )
-def test_a_person_is_asked_before_anything_is_made(  # noqa: PLR0913 - a case, and what it needs
+def test_a_person_is_asked_before_anything_is_made(
     gateway: Gateway, count: Callable[[], int], *, answer: bytes, code: int, made: int, last: str
 ) -> None:
     before = count()

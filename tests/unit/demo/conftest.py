@@ -24,16 +24,12 @@ def journal() -> Journal:
 
 
 @pytest.fixture
-async def server(
-    aiohttp_server: Callable[..., Awaitable[TestServer]], credential: str, journal: Journal
-) -> TestServer:
+async def server(aiohttp_server: Callable[..., Awaitable[TestServer]], credential: str, journal: Journal) -> TestServer:
     return await aiohttp_server(make_upstream(credential, journal=journal))
 
 
 @pytest.fixture
-async def client(
-    aiohttp_client: Callable[..., Awaitable[Client]], server: TestServer, credential: str
-) -> Client:
+async def client(aiohttp_client: Callable[..., Awaitable[Client]], server: TestServer, credential: str) -> Client:
     """It sends the credential unless told otherwise."""
     return await aiohttp_client(server, headers={"Authorization": f"Bearer {credential}"})
 
@@ -42,7 +38,7 @@ async def client(
 def ask(client: Client) -> Ask:
     """`status, answer = await ask(method, path below /client/v4, ...)`."""
 
-    async def ask(method: str, path: str, **options: Any) -> tuple[int, Any]:  # noqa: ANN401 - aiohttp's own
+    async def ask(method: str, path: str, **options: Any) -> tuple[int, Any]:
         async with client.request(method, f"/client/v4{path}", **options) as response:
             return response.status, await response.json()
 

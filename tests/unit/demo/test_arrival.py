@@ -45,17 +45,13 @@ async def test_only_the_credential_itself_exactly_once_lets_in(
     lines = "".join(f"aUTHORIZATION: {field.format(credential)}\r\n" for field in fields)
     answer = await exchange(server, TARGET + lines.encode() + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 403 ")
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["errors"] == [
-        {"code": 9109, "message": "Invalid access token"}
-    ]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["errors"] == [{"code": 9109, "message": "Invalid access token"}]
     (entry,) = journal.entries
     assert [value for name, value in entry.headers if name == "aUTHORIZATION"] == marks
     assert credential not in repr(entry)
 
 
-async def test_a_request_is_recorded_as_it_was_sent(
-    server: TestServer, journal: Journal, credential: str
-) -> None:
+async def test_a_request_is_recorded_as_it_was_sent(server: TestServer, journal: Journal, credential: str) -> None:
     answer = await exchange(
         server,
         b"GET /client/v4//user/%7e?a=b&&c=%2F HTTP/1.1\r\nhOsT: demo\r\nX-Odd: \xe9\r\nConnection: close\r\n"
@@ -123,9 +119,7 @@ async def test_a_body_that_is_too_large_is_counted_and_refused(client: Client, j
     assert [entry.body_length for entry in journal.entries] == [MOST_BODY + 1]
 
 
-async def test_a_body_that_breaks_off_is_recorded_as_far_as_it_came(
-    server: TestServer, journal: Journal
-) -> None:
+async def test_a_body_that_breaks_off_is_recorded_as_far_as_it_came(server: TestServer, journal: Journal) -> None:
     _, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(b"POST /client/v4/zones HTTP/1.1\r\nHost: demo\r\nContent-Length: 9\r\n\r\nfour")
     await asyncio.sleep(0.05)

@@ -27,9 +27,7 @@ async def test_zones_are_listed_by_page_name_and_account(ask: Ask) -> None:
 
 
 async def test_a_zone_is_created_activated_edited_and_deleted(ask: Ask) -> None:
-    _, answer = await ask(
-        "POST", "/zones", json={"name": "delta.example", "account": {"id": ACCOUNTS["Gamma Inc"]}}
-    )
+    _, answer = await ask("POST", "/zones", json={"name": "delta.example", "account": {"id": ACCOUNTS["Gamma Inc"]}})
     path = f"/zones/{answer['result']['id']}"
     assert answer["result"]["status"] == "pending"
     assert (await ask("PUT", f"{path}/activation_check"))[0] == 200
@@ -47,9 +45,7 @@ async def test_a_purge_says_what_to_purge(ask: Ask) -> None:
 
 
 async def test_dnssec_is_switched_on_and_off(ask: Ask) -> None:
-    assert (await ask("PATCH", f"{ALPHA}/dnssec", json={"status": "active"}))[1]["result"][
-        "status"
-    ] == "active"
+    assert (await ask("PATCH", f"{ALPHA}/dnssec", json={"status": "active"}))[1]["result"]["status"] == "active"
     assert (await ask("GET", f"{ALPHA}/dnssec"))[1]["result"]["algorithm"] == "13"
     assert (await ask("DELETE", f"{ALPHA}/dnssec"))[1]["result"] == ZONES["alpha.example"]
     assert (await ask("GET", f"{ALPHA}/dnssec"))[1]["result"] == {"status": "disabled"}
@@ -132,10 +128,7 @@ async def test_a_scan_finds_nothing(ask: Ask) -> None:
         "/user/billing/history",
         "/accounts",
         ACCOUNT,
-        *(
-            f"{ACCOUNT}/billing/{page}"
-            for page in ("profile", "history", "credits", "unpaid-invoice", "bad-debt")
-        ),
+        *(f"{ACCOUNT}/billing/{page}" for page in ("profile", "history", "credits", "unpaid-invoice", "bad-debt")),
         f"{ACCOUNT}/billable/usage",
         "/billing/rate_plans/pro",
     ],

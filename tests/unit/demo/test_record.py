@@ -81,9 +81,7 @@ def test_a_host_is_kept_in_lower_case_without_its_final_dot() -> None:
         pytest.param({"type": "CAA", "content": "0 issue ca"}, Fault.CONTENT, id="CAA without quotes"),
         pytest.param({"type": "CAA", "content": '0 issue "a\nb"'}, Fault.CONTENT, id="CAA with a line end"),
         pytest.param({"type": "MX", "content": "m.example"}, Fault.PRIORITY, id="MX without priority"),
-        pytest.param(
-            {"type": "MX", "content": "m.example", "priority": 65536}, Fault.PRIORITY, id="priority"
-        ),
+        pytest.param({"type": "MX", "content": "m.example", "priority": 65536}, Fault.PRIORITY, id="priority"),
         pytest.param({"type": "SPF"}, Fault.RECORD_TYPE, id="unknown type"),
         pytest.param({"type": "a"}, Fault.RECORD_TYPE, id="type in lower case"),
         pytest.param({"type": "TXT", "proxied": True}, Fault.NOT_PROXIABLE, id="proxied TXT"),

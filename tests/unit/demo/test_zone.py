@@ -69,9 +69,7 @@ def test_a_batch_deletes_first_and_creates_last(alpha: HostedZone) -> None:
         pytest.param({"posts": [NEW, NEW]}, Fault.IDENTICAL_RECORD, id="the same twice"),
     ],
 )
-def test_a_batch_is_done_whole_or_not_at_all(
-    alpha: HostedZone, last: dict[str, Any], fault: Fault | None
-) -> None:
+def test_a_batch_is_done_whole_or_not_at_all(alpha: HostedZone, last: dict[str, Any], fault: Fault | None) -> None:
     before = dict(alpha.records)
     with pytest.raises((Rejected, msgspec.ValidationError)) as raised:
         alpha.batch(Batch(deletes=[{"id": WWW}], **last), "now")

@@ -17,9 +17,7 @@ def test_an_exported_zone_can_be_imported_again() -> None:
     bodies = parse(render(ZONE, ["ns1.demo.example"], before), ZONE)
     hosted.records.clear()
     assert hosted.add_new(bodies, before[0].modified_on) == len(bodies) == len(before)
-    after = [
-        replace(record, id=RECORDS[f"{record.type} {record.name}"]) for record in hosted.records.values()
-    ]
+    after = [replace(record, id=RECORDS[f"{record.type} {record.name}"]) for record in hosted.records.values()]
     assert sorted(after, key=str) == sorted(before, key=str)
 
 

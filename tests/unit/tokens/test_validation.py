@@ -555,7 +555,7 @@ def places(value: object, *at: str | int) -> list[tuple[str | int, ...]]:
     return out
 
 
-def put(value: Any, at: tuple[str | int, ...], new: object) -> Any:  # noqa: ANN401 - any JSON
+def put(value: Any, at: tuple[str | int, ...], new: object) -> Any:
     """`value` with `new` at the place `at`."""
     if not at:
         return new
@@ -574,7 +574,7 @@ WHOLE: dict[str, Any] = {
 
 
 @st.composite
-def spoilt_bodies(draw: st.DrawFn) -> Any:  # noqa: ANN401 - any JSON
+def spoilt_bodies(draw: st.DrawFn) -> Any:
     """A whole body in which up to three places hold junk with the marker in it."""
     spoilt: Any = WHOLE
     for _ in range(draw(st.integers(1, 3))):
@@ -589,7 +589,7 @@ def spoilt_bodies(draw: st.DrawFn) -> Any:  # noqa: ANN401 - any JSON
     return spoilt
 
 
-def resolves(value: Any, pointer: str) -> bool:  # noqa: ANN401 - any JSON
+def resolves(value: Any, pointer: str) -> bool:
     """Whether `pointer` names something in `value`, or a member that an object there lacks."""
     parts = pointer.split("/")[1:]
     for index, part in enumerate(parts):
