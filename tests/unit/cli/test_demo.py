@@ -41,5 +41,5 @@ def test_a_store_whose_first_token_nobody_knows_is_an_error_with_the_remedy(tmp_
     with ready_store(settings):
         _first_token(settings, file)
         file.unlink()
-        with pytest.raises(StartError, match="remove .* to begin anew"):
+        with pytest.raises(StartError, match=r"remove .* to begin anew"):
             _first_token(settings, file)
