@@ -66,6 +66,17 @@ class Upstream:
         """Every request that arrived."""
         return [json.loads(line) for line in self.journal_file.read_text().splitlines()]
 
+    def size(self) -> int:
+        """Of the journal, in bytes: it grows with each request, a refused one too."""
+        return self.journal_file.stat().st_size
+
+    def last_target(self) -> str:
+        """The request target that came last, byte for byte."""
+        with self.journal_file.open("rb") as journal:
+            journal.seek(max(0, self.size() - 65536))
+            target: str = json.loads(journal.read().splitlines()[-1])["target"]
+            return target
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.communicate()
