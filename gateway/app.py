@@ -139,13 +139,14 @@ def _tls(key: str, upstream: Upstream) -> ssl.SSLContext | None:
     if not upstream.targets[0].startswith("https://"):
         return None
     tls = upstream.tls
+    at = f"{key}.tls.ca: {tls.ca}"
     try:
         context = ssl.create_default_context(cafile=tls.ca or None)
         if tls.cert:
+            at = f"{key}.tls.cert: {tls.cert}, {tls.key or 'with its key'}"
             context.load_cert_chain(tls.cert, tls.key or None)
     except OSError as error:
-        msg = f"{key}.tls: {error.strerror or error}"
-        raise SettingsError(msg) from None
+        raise SettingsError(f"{at}: {error.strerror or error}") from None
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
