@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -56,6 +57,10 @@ class StartError(Exception):
     """It cannot start. One line with the remedy."""
 
 
+class AddressTaken(StartError):  # noqa: N818 - it says what is the case
+    """A listener's host and port cannot be had."""
+
+
 def policy_files(directory: str) -> dict[str, str]:
     """The texts of a policies directory by path; "" is the set that came with the package."""
     if directory:
@@ -94,7 +99,7 @@ def build_catalog(settings: Settings) -> Catalog:
     )
 
 
-class Store(msgspec.Struct, frozen=True):
+class ReadyStore(msgspec.Struct, frozen=True):
     """A store that can be connected to. `is_running`: of the embedded server; others are watched by nobody."""
 
     url: str
@@ -102,15 +107,15 @@ class Store(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def ready_store(settings: Settings) -> Iterator[Store]:
+def ready_store(settings: Settings) -> Iterator[ReadyStore]:
     """The store of `settings`; starts the embedded server, or finds it, and ends the one that it started."""
     url = settings.store.url.reveal()
     if url != "embedded":
-        yield Store(url)
+        yield ReadyStore(url)
         return
     server = EmbeddedServer(Path(settings.store.data_dir))
     try:
-        yield Store(server.start(), server.is_running)
+        yield ReadyStore(server.start(), server.is_running)
     finally:
         server.stop()
 
@@ -121,7 +126,7 @@ async def open_store(settings: Settings, url: str) -> AsyncIterator[RedisStore]:
     try:
         reader, writer = connect(url, READ_TIMEOUT), connect(url, CHANGE_TIMEOUT)
     except (ValueError, TypeError):  # its text repeats the URL, and with it a password
-        msg = "store.url: not a URL of a Redis server, or it has an option other than db"
+        msg = "store.url: not a URL of a Redis server (redis://HOST:PORT/0), or it has an option other than db"
         raise SettingsError(msg) from None
     store = RedisStore(
         reader,
@@ -257,8 +262,11 @@ class Gateway:
             if settings.admin.enabled:
                 await self._listen(stack, self._admin, "admin", settings.admin.host, settings.admin.port)
             await self._listen(stack, self._public, "listen", settings.listen.host, settings.listen.port)
-            yield
-            self._health.draining = True
+            self._health.why_not = None
+            try:
+                yield
+            finally:
+                self._health.why_not = "draining"
 
     async def _drain(self, site: web.TCPSite, handler: Handler) -> None:
         await site.stop()
@@ -279,8 +287,8 @@ class Gateway:
             await site.start()
             stack.push_async_callback(self._drain, site, handler)
         except OSError as error:
-            msg = f"{section}.port: {host}:{port}: {_why(error)}"
-            raise StartError(msg) from None
+            key = "host" if isinstance(error, socket.gaierror) else "port"
+            raise AddressTaken(f"{section}.{key}: {host}:{port}: {_why(error)}") from None
         log.info("listening", section=section, url=f"http://{_in_url(host)}:{port}")
 
 
@@ -296,6 +304,8 @@ async def _watch(running: Callable[[], bool], stop: asyncio.Event) -> None:
 
 
 def _why(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return error.strerror or "not a host"
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
@@ -303,7 +313,7 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _serve(settings: Settings, catalog: Catalog, found: Store, ready: Ready | None) -> None:
+async def _serve(settings: Settings, catalog: Catalog, found: ReadyStore, ready: Ready | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,6 +1,6 @@
 """Every refusal of the gateway, in one closed table, and the v4 envelope that all answers of ours wear.
 
-Docs, OpenAPI, metric labels and tests are made from `REFUSALS`. Nothing that a stranger sent is echoed but the
+Labels in logs and the tests are made from `REFUSALS`. Nothing that a stranger sent is echoed but the
 path in 7003 and the address in 9109, both escaped here.
 """
 
@@ -140,6 +140,8 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ()
     """What the path can do (405): `Allow`."""
     faults: tuple[Fault, ...] = ()
+    token_id: str = ""
+    """Of a token that was proved before it was refused: for the log alone."""
     outcome_unknown: bool = False
     """A write was sent to the store, and nobody knows whether it happened: clients must not repeat it."""
 

@@ -369,7 +369,10 @@ def _in_words(error: msgspec.ValidationError, at: str, where: str, variables: Ma
 
 def _origin(key: str, where: str, variables: Mapping[str, str]) -> str:
     """The variable that set `key` (or the table that holds it), else the file."""
-    return next((name for path, name in variables.items() if f"{key}.".startswith(f"{path}.")), where)
+    return next(
+        (name for path, name in variables.items() if f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")),
+        where,
+    )
 
 
 def _flat(section: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -393,6 +396,8 @@ def _check(settings: Settings) -> None:
             raise _Wrong("listen.trusted_proxies", f"{text!r}: {network}")
         if network.prefixlen == 0:
             raise _Wrong("listen.trusted_proxies", f"{text!r} would believe everybody")
+    if any(fault_in_segment(segment) for segment in settings.listen.prefix.encode().split(b"/")[1:]):
+        raise _Wrong("listen.prefix", "it has a dot segment")
     if settings.listen.port == 0 and not settings.listen.unix:
         raise _Wrong("listen.port", "0 is only for a gateway that listens on a Unix socket alone")
     if settings.admin.port == 0:

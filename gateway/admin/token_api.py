@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
@@ -33,6 +33,9 @@ _NO_TOKEN: Final = Deny(reason=Reason.NOT_FOUND, detail="token")
 _CHANGED: Final = Deny(reason=Reason.PRECONDITION_FAILED)
 
 Randomness = Callable[[int], bytes]
+
+
+Done = TypeVar("Done")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -221,56 +224,44 @@ class UserTokenApi:
     async def _change(
         self, request: Request, action: Action, change: Callable[[Record, float], Token | Deny]
     ) -> tuple[Token, bytes] | Deny:
-        """Put what `change` makes of the token in its place, wholly or not at all.
+        """Put what `change` makes of the token in its place."""
 
-        When another process was faster, the change is made anew on what is there now; with `If-Match` it is a 412.
-        """
-        async with self._turn(request.token_id):
-            return await self._change_in_turn(request, action, change)
-
-    def _turn(self, token_id: str) -> asyncio.Lock:
-        """Changes of one token in this process wait for each other, instead of trying in vain."""
-        lock = self._turns.get(token_id)
-        if lock is None:
-            lock = self._turns[token_id] = asyncio.Lock()
-        return lock
-
-    async def _change_in_turn(
-        self, request: Request, action: Action, change: Callable[[Record, float], Token | Deny]
-    ) -> tuple[Token, bytes] | Deny:
-        for _ in range(_ATTEMPTS):
-            record = await self._find(request)
-            if record is None:
-                return _NO_TOKEN
-            if not matches(request.call.if_match, record.raw):
-                return _CHANGED
-            now = self._clock()
+        async def put(record: Record, now: float) -> tuple[Token, bytes] | Deny:
             new = change(record, now)
             if isinstance(new, Deny):
                 return new
-            try:
-                return new, await self._store.replace(record, new, action, request.actor, now)
-            except Conflict:
-                continue
-        return _CHANGED
+            return new, await self._store.replace(record, new, action, request.actor, now)
+
+        return await self._try(request, request.token_id, put)
 
     async def _end(self, request: Request, token_id: str, action: Action) -> Answer | Deny:
-        async with self._turn(token_id):
-            return await self._end_in_turn(request, token_id, action)
-
-    async def _end_in_turn(self, request: Request, token_id: str, action: Action) -> Answer | Deny:
-        for _ in range(_ATTEMPTS):
-            record = await self._find(request, token_id)
-            if record is None:
-                return _NO_TOKEN
-            if not matches(request.call.if_match, record.raw):
-                return _CHANGED
-            try:
-                await self._store.delete(record, action, request.actor, self._clock())
-            except Conflict:
-                continue
+        async def end(record: Record, now: float) -> Answer:
+            await self._store.delete(record, action, request.actor, now)
             return succeed({"id": token_id})
-        return _CHANGED
+
+        return await self._try(request, token_id, end)
+
+    async def _try(
+        self, request: Request, token_id: str, step: Callable[[Record, float], Awaitable[Done | Deny]]
+    ) -> Done | Deny:
+        """Do `step` to the token as it is now, wholly or not at all.
+
+        Changes of one token in this process wait for each other. When another process was faster, `step` is done anew
+        on what is there then; with `If-Match` it is a 412.
+        """
+        lock = self._turns.setdefault(token_id, asyncio.Lock())
+        async with lock:
+            for _ in range(_ATTEMPTS):
+                record = await self._find(request, token_id)
+                if record is None:
+                    return _NO_TOKEN
+                if not matches(request.call.if_match, record.raw):
+                    return _CHANGED
+                try:
+                    return await step(record, self._clock())
+                except Conflict:
+                    continue
+            return _CHANGED
 
     def _show(self, token: Token, raw: bytes, secret: Sensitive | None = None) -> Answer:
         shown = show_token(token, self._groups, self._clock())

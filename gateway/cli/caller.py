@@ -31,7 +31,8 @@ class Caller(msgspec.Struct, frozen=True):
         return talk(self.url, self.secret, conversation)
 
 
-def _settings(context: typer.Context, config: Path | None) -> Settings:
+def settings_of(context: typer.Context, config: Path | None) -> Settings:
+    """The settings; `--config` may stand before or behind the command. Raises SettingsError."""
     return load_settings(config or context.find_root().obj, environment())
 
 
@@ -40,14 +41,14 @@ def caller_of(context: typer.Context, config: Path | None) -> Caller:
     variables = environment()
     secret = parse_token(variables.get("ZONEGATE_TOKEN"))
     url = variables.get("ZONEGATE_URL")
-    return Caller(parse_url(url) if url else url_of(_settings(context, config)), secret)
+    return Caller(parse_url(url) if url else url_of(settings_of(context, config)), secret)
 
 
 def template_of(context: typer.Context, config: Path | None, name: str | None) -> Template | None:
     """The template that `--template` names. Raises WrongUse, CatalogError, SettingsError."""
     if name is None:
         return None
-    return find_template(name, build_catalog(_settings(context, config)).templates)
+    return find_template(name, build_catalog(settings_of(context, config)).templates)
 
 
 async def facts_of(api: TokenApi, said: Flags, template: Template | None) -> Facts:

@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from gateway.access.ports import Conflict
-from gateway.app import StartError, initialise, ready_store, serve
+from gateway.app import AddressTaken, StartError, initialise, ready_store, serve
 from gateway.child_process import end, spawn
 from gateway.cli.address import url_of
 from gateway.cli.failure import told
@@ -98,9 +98,12 @@ def _first_token(settings: Settings, kept_file: Path) -> Kept:
 
 def _keep(kept: Kept, kept_file: Path) -> None:
     fresh = kept_file.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(msgspec.json.encode(kept))
-    fresh.replace(kept_file)
+    try:
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(msgspec.json.encode(kept))
+        fresh.replace(kept_file)
+    except OSError as error:
+        raise StartError(f"{error.filename or kept_file}: {error.strerror}") from None
 
 
 async def _dns_token(url: str, kept: Kept) -> str:
@@ -186,5 +189,8 @@ def demo(
                 _keep(kept, kept_file)
                 typer.echo(_lines(url, kept.first, kept.dns))
 
-            serve(settings, ready)
+            try:
+                serve(settings, ready)
+            except AddressTaken as taken:
+                raise StartError(f"{taken}; --port and --admin-port choose others") from None
     typer.echo("Zonegate has ended; its tokens are kept in " + json.dumps(str(data_dir)))

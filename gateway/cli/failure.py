@@ -17,9 +17,14 @@ REFUSED = 1
 WRONG_USE = 2
 
 
+def say(message: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"zonegate: {' '.join(message.split())}", err=True)
+
+
 def fail(message: str, code: int = WRONG_USE) -> NoReturn:
     """Say `message`, and end with `code`."""
-    typer.echo(f"zonegate: {' '.join(message.split())}", err=True)
+    say(message)
     raise typer.Exit(code)
 
 

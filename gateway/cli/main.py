@@ -1,7 +1,7 @@
 """The root of the command, and the commands that run something."""
 
+import errno
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -11,14 +11,17 @@ from gateway import __version__
 from gateway.app import initialise
 from gateway.app import serve as run_gateway
 from gateway.cli.address import BadAddress, url_of
+from gateway.cli.caller import settings_of
 from gateway.cli.demo import demo
-from gateway.cli.failure import REFUSED, WRONG_USE, help_without_command, told
+from gateway.cli.failure import REFUSED, WRONG_USE, help_without_command, say, told
 from gateway.cli.table import secret_lines
 from gateway.cli.token import token as token_commands
 from gateway.cli.token_flag import Config, Json
-from gateway.settings import Settings, environment, load_settings
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.representation import show_token
+
+# A pipe that nobody reads, a full disk, a terminal that is gone.
+_OUTPUT_FAILED = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
 app = typer.Typer(
     name="zonegate",
@@ -48,11 +51,6 @@ def root(
     """
     context.obj = config
     help_without_command(context)
-
-
-def settings_of(context: typer.Context, config: Path | None) -> Settings:
-    """The settings; `--config` may stand before or behind the command."""
-    return load_settings(config or context.find_root().obj, environment())
 
 
 @app.command()
@@ -94,7 +92,7 @@ app.add_typer(token_commands, name="token")
 
 def fail_with(message: str, code: int = REFUSED) -> NoReturn:
     """Say `message` in one line, and end the process."""
-    typer.echo(f"zonegate: {' '.join(message.split())}", err=True)
+    say(message)
     sys.exit(code)
 
 
@@ -105,9 +103,11 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
-    except OSError as error:  # a pipe that nobody reads, a full disk
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILED:
+            fail_with(f"{error.filename or 'the system'}: {error.strerror or error}")
         sys.stdout = None  # or the interpreter tries to flush it once more
-        fail_with(f"standard output: {error.strerror or error}; what was asked for may have been done")
+        fail_with(f"standard output: {error.strerror}; what was asked for may have been done")
     except typer.TyperException as wrong:
         context = getattr(wrong, "ctx", None)
         hint = f" See `{context.command_path} --help`." if context else ""

@@ -83,12 +83,13 @@ def create(  # noqa: PLR0913 - a flag each
         draft = check(body, facts.groups, now, new_id)
         if isinstance(draft, tuple):
             fail_all(draft)
-        if not json:
-            typer.echo(f'The token "{printable(draft.name)}"')
+        asks = not yes and bool(sys.stdin and sys.stdin.isatty())
+        if asks or not json:
+            typer.echo(f'The token "{printable(draft.name)}"', err=json)
             for line in summarise(draft, facts.groups):
-                typer.echo(f"  {printable(line)}")
-        if not json and not yes and not typer.confirm("Create this token?"):
-            typer.echo("Nothing was created.")
+                typer.echo(f"  {printable(line)}", err=json)
+        if asks and not typer.confirm("Create this token?", err=json):
+            typer.echo("Nothing was created.", err=json)
             raise typer.Exit(REFUSED)
         answer, secret = caller.talk(lambda api: api.create(body))
     if json:

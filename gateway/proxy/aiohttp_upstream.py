@@ -5,15 +5,18 @@ request target byte for byte.
 """
 
 import asyncio
+import functools
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.payload import Payload
 from multidict import CIMultiDict
 from yarl import URL
@@ -35,9 +38,34 @@ _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _BUFFER: Final = 65536
 _BEYOND_STATUSES: Final = 600
 _NEVER_A_BODY: Final = frozenset({204, 304})
-_TARGET_FIELD: Final = "zonegate-target"
-"""How the target gets from `exchange` into the request; taken out before anything is sent."""
 _INVENTED: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
+
+
+class _Protocol(ResponseHandler):
+    """aiohttp's protocol, which also knows whether anything came since the request was sent."""
+
+    has_received = False
+
+    def data_received(self, data: bytes) -> None:
+        self.has_received = True
+        super().data_received(data)
+
+
+class _Attempt:
+    """One try of a request: what to ask for, and the connection on which it went."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.protocol: _Protocol | None = None
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether a byte of an answer has come."""
+        return self.protocol is not None and self.protocol.has_received
+
+
+_ATTEMPT: ContextVar[_Attempt] = ContextVar("_ATTEMPT")
+"""How `_send` and the request that aiohttp makes know of each other."""
 
 
 class _ExactTarget:
@@ -57,12 +85,14 @@ class _NotSentError(aiohttp.ServerDisconnectedError):
 
 class _ExactRequest(aiohttp.ClientRequest):
     async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp's Connection
-        target = self.headers.pop(_TARGET_FIELD)
+        attempt = _ATTEMPT.get()
         if conn.protocol is None or conn.protocol.should_close:
             # Bytes that came while the connection was idle are nobody's answer, least of all this request's.
             conn.close()
             raise _NotSentError
-        self.url = _ExactTarget(self.url, target)  # type: ignore[assignment]
+        attempt.protocol = conn.protocol
+        conn.protocol.has_received = False
+        self.url = _ExactTarget(self.url, attempt.target)  # type: ignore[assignment]
         return await super().send(conn)
 
 
@@ -119,7 +149,7 @@ class _Answer:
             raise UpstreamFailed(msg) from error
 
 
-def _may_repeat(request: Outgoing, error: Exception) -> bool:
+def _may_repeat(request: Outgoing, error: Exception, tried: _Attempt) -> bool:
     """Whether to send `request` once more (RFC 9110 9.2.2, RFC 9112 9.3.1).
 
     It was not sent at all; or it is idempotent, has no body, and its connection ended before a byte of the answer came.
@@ -128,9 +158,8 @@ def _may_repeat(request: Outgoing, error: Exception) -> bool:
         return True
     if request.has_body or request.method not in _IDEMPOTENT or isinstance(error, aiohttp.ClientConnectorError):
         return False
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return isinstance(error.message, str)  # else it is what had come of the answer's head
-    return isinstance(error, aiohttp.ClientOSError)
+    ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    return ended and not tried.was_answered
 
 
 def _judge(response: aiohttp.ClientResponse) -> Framing:
@@ -166,13 +195,16 @@ class AiohttpUpstream:
         """Must be made while the loop runs. `target`: http(s)://host[:port]. Times in seconds."""
         self._target = target
         self._response_timeout = response_timeout
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=max_connections,
+            keepalive_timeout=idle_timeout,
+            ssl=tls if tls is not None else True,
+        )
+        factory: Any = functools.partial(_Protocol, loop=asyncio.get_running_loop())
+        connector._factory = factory  # noqa: SLF001 - aiohttp has no public place for a protocol of ours
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=max_connections,
-                keepalive_timeout=idle_timeout,
-                ssl=tls if tls is not None else True,
-            ),
+            connector=connector,
             request_class=_ExactRequest,
             skip_auto_headers=_INVENTED,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -194,7 +226,6 @@ class AiohttpUpstream:
     async def exchange(self, request: Outgoing, body: AsyncIterator[bytes]) -> AsyncIterator[UpstreamAnswer]:
         """See `Upstream.exchange`."""
         headers = CIMultiDict((name.decode("ascii"), value.decode()) for name, value in request.fields)
-        headers[_TARGET_FIELD] = request.target.decode("ascii")
         if request.length is not None:
             headers[hdrs.CONTENT_LENGTH] = str(request.length)
         response = await self._ask(request, headers, body)
@@ -210,20 +241,22 @@ class AiohttpUpstream:
         """Send the request, a second time if the first cannot have done anything."""
         for attempt in (1, 2):
             payload = _StreamedBody(body, request.length, self._response_timeout) if request.has_body else None
+            tried = _Attempt(request.target.decode("ascii"))
             try:
-                return await self._send(request, headers.copy(), payload)
+                return await self._send(request, headers, payload, tried)
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 if payload is not None and payload.refused is not None:
                     raise payload.refused from error
-                if attempt == 1 and _may_repeat(request, error):
+                if attempt == 1 and _may_repeat(request, error, tried):
                     continue
                 raise UpstreamFailed(type(error).__name__, timeout=isinstance(error, TimeoutError)) from error
         raise UpstreamFailed("no attempt was made")  # not reached: the second attempt returns or raises
 
     async def _send(
-        self, request: Outgoing, headers: CIMultiDict[str], payload: _StreamedBody | None
+        self, request: Outgoing, headers: CIMultiDict[str], payload: _StreamedBody | None, attempt: _Attempt
     ) -> aiohttp.ClientResponse:
-        url = URL(self._target + request.target.decode("ascii").partition("?")[0], encoded=True)
+        url = URL(self._target + attempt.target.partition("?")[0], encoded=True)
+        _ATTEMPT.set(attempt)
         response = await self._session.request(
             request.method, url, headers=headers, data=payload, allow_redirects=False
         )

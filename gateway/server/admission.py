@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from gateway.access.decide import decide
@@ -68,7 +69,9 @@ class Admission:
             )
         )
         if isinstance(decision, Need):
-            return Deny(reason=Reason.FORBIDDEN)
+            decision = Deny(reason=Reason.FORBIDDEN)
+        if isinstance(decision, Deny):
+            return msgspec.structs.replace(decision, token_id=principal.token.id)
         return decision
 
     async def _resign(self, record: Record, principal: Principal, credential: Credential, request_id: str) -> None:

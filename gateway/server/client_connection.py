@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import (
     LineTooLong,
     TransferEncodingError,
 )
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_exceptions import HTTPException
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -29,6 +30,8 @@ from gateway.reason import Answer, Deny, Reason, refuse
 from gateway.server.request_id import request_id
 
 _RESET: Final = struct.pack("ii", 1, 0)
+_HEAD_IN_PIECES: Final = LARGEST_HEAD + 8 * MOST_FIELDS
+"""Bytes of a head with what `is_too_large` does not count: colons, blanks, line ends, the version."""
 _DRAINED: Final = 64 * 1024
 _DRAIN_TIMEOUT: Final = 1.0
 _PARSER_FAULTS: Final = (
@@ -51,6 +54,7 @@ class AiohttpConnection:
         self._owes_continue = False
         self._free = asyncio.Event()
         self._free.set()
+        self._is_cut = False
         self.status = 0
         self.keep_alive = request.keep_alive
 
@@ -73,6 +77,8 @@ class AiohttpConnection:
             except TimeoutError as error:
                 raise self._refused(Reason.REQUEST_TIMEOUT) from error
             except (web.RequestPayloadError, OSError, HTTPException) as error:
+                if self._is_cut:
+                    raise self._refused(Reason.DRAINING) from error
                 raise self._refused(Reason.BAD_REQUEST, "body: cut, or not framed as it should be") from error
             finally:
                 self._free.set()
@@ -127,10 +133,28 @@ class AiohttpConnection:
 
     async def finish(self) -> None:
         """See `ClientConnection.finish`."""
+        transport = self._request.transport
         try:
             await self._request.writer.write_eof()
-        except ConnectionError as error:
+            if transport is not None and transport.get_write_buffer_size():
+                await self._flush(transport)
+        except (ConnectionError, TimeoutError) as error:
             raise ClientGone from error
+
+    async def _flush(self, transport: asyncio.Transport) -> None:
+        """Wait until the client has taken all of the answer: one that does not read is not kept alive."""
+        transport.set_write_buffer_limits(0)
+        try:
+            async with asyncio.timeout(self._body_idle_timeout):
+                await self._request.writer.drain()
+        finally:
+            transport.set_write_buffer_limits()
+
+    def cut_body(self) -> None:
+        """The gateway ends before the body does: whoever reads it hears of it."""
+        self._is_cut = True
+        if not self._request.content.is_eof():
+            self._request.content.set_exception(web.RequestPayloadError("draining"))
 
     def abort(self) -> None:
         """See `ClientConnection.abort`.
@@ -216,23 +240,45 @@ class _Refused(Written):
 class Protocol(RequestHandler):
     """aiohttp's server protocol, with the parser's refusals in our envelope."""
 
-    __slots__ = ("_lines", "_log_refusal")
+    __slots__ = ("_body", "_head_lines", "_head_size", "_is_refused", "_log_refusal")
 
     def __init__(self, *arguments: Any, log_refusal: LogRefusal, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(*arguments, **options)
         self._log_refusal = log_refusal
-        self._lines = 0
+        self._head_size = 0
+        self._head_lines = 0
+        self._is_refused = False
+        self._body: StreamReader | None = None  # of the last head that was read
 
     def data_received(self, data: bytes) -> None:
-        """See aiohttp."""
-        self._lines = data.count(b"\n")
-        super().data_received(data)
-        request = self._current_request
-        if request is None or request.content.is_eof() or not self._messages:
+        """See aiohttp, whose parser limits each line of a head, and not the whole of it."""
+        if self._is_refused:
             return
-        if isinstance(self._messages[-1][0], _ErrInfo):
-            # aiohttp answers for a broken chunk once the request before it is done, which waits for that chunk.
-            request.content.set_exception(web.RequestPayloadError("a chunk that is none"))
+        heads = self._request_count
+        self._head_size += len(data)
+        self._head_lines += data.count(b"\n")
+        super().data_received(data)
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            self._is_refused = True
+            if self._body is not None and not self._body.is_eof():
+                # aiohttp answers for a broken chunk once the request before it is done, which waits for that chunk.
+                self._body.set_exception(web.RequestPayloadError("a chunk that is none"))
+            return
+        if self._request_count != heads:
+            self._body = self._messages[-1][1]
+        if self._request_count != heads or (self._body is not None and not self._body.is_eof()):
+            self._head_size = self._head_lines = 0
+        elif self._head_size > _HEAD_IN_PIECES:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        """Answer 431 for a head that has not ended yet, as aiohttp answers for what its parser refuses."""
+        self._is_refused = True
+        self._request_count += 1
+        error = LineTooLong(b"", LARGEST_HEAD)
+        self._messages.append((_ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def handle_error(
         self,
@@ -242,8 +288,8 @@ class Protocol(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - aiohttp's text repeats what the client sent
     ) -> web.StreamResponse:
         """See aiohttp. Our own handler lets nothing through, so that what comes here comes from the parser."""
-        # The parser says the same of too many fields as of anything else, so the lines that came last are counted.
-        if isinstance(exc, LineTooLong) or (type(exc) is BadHttpMessage and self._lines > MOST_FIELDS):
+        # The parser says the same of too many fields as of anything else, so the head's lines are counted.
+        if isinstance(exc, LineTooLong) or (type(exc) is BadHttpMessage and self._head_lines > MOST_FIELDS):
             deny = Deny(reason=Reason.HEAD_TOO_LARGE)
         elif status == http.HTTPStatus.BAD_REQUEST:
             detail = next((text for kind, text in _PARSER_FAULTS if isinstance(exc, kind)), "headers")

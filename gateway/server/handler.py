@@ -26,6 +26,8 @@ from gateway.tokens.condition import Address, Network
 from gateway.tokens.validation import LARGEST_BODY
 
 log = structlog.get_logger(__name__)
+_LAST_WORDS: Final = 0.5
+"""Seconds for saying that the gateway ends, to those whose bodies it waits for no more."""
 _LOCAL: Final = frozenset({"localhost"})
 
 
@@ -63,6 +65,12 @@ class Handler:
             return
         for connection in self._under_way:
             connection.keep_alive = False
+        await self._wait(seconds)
+        for connection in self._under_way:
+            connection.cut_body()
+        await self._wait(_LAST_WORDS)
+
+    async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()

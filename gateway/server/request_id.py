@@ -5,11 +5,16 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.tokens.secret import LOOKS_SECRET
+
 _KEPT: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 
 
 def request_id(sent: Sequence[bytes]) -> str:
-    """The one `X-Request-Id` that the client sent, if it is plain, else a new one: 32 hex digits."""
-    if len(sent) == 1 and _KEPT.fullmatch(sent[0]):
+    """The one `X-Request-Id` that the client sent, if it is plain, else a new one: 32 hex digits.
+
+    One that looks like a token's secret is not kept: it would stand in logs, in the audit, and go up.
+    """
+    if len(sent) == 1 and _KEPT.fullmatch(sent[0]) and not LOOKS_SECRET.search(sent[0].decode("ascii")):
         return sent[0].decode("ascii")
     return secrets.token_hex(16)

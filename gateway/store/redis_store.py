@@ -1,5 +1,6 @@
 """Tokens and owners in Redis or Valkey, through `redis.asyncio`."""
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from gateway.tokens.token import SCHEMA, Token
 
 READ_TIMEOUT: Final = 0.5
 CHANGE_TIMEOUT: Final = 2.0
+_DATABASE: Final = re.compile(r"/?|/\d{1,4}", re.ASCII)
 _NOT_ANSWERED: Final = "the store did not answer"
 _DID_NOT_RUN: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, MasterDownError, ClusterDownError)
 _DID_NOT_RUN_CODES: Final = frozenset({"MISCONF", "NOREPLICAS", "BUSY"})
@@ -57,8 +59,12 @@ def connect(url: str, timeout: float) -> Redis:
 
     redis-py's own defaults hang for 25 s, and repeat commands.
     """
-    if set(parse_qs(urlsplit(url).query, keep_blank_values=True)) - {"db"}:
+    parts = urlsplit(url)
+    if set(parse_qs(parts.query, keep_blank_values=True)) - {"db"}:
         msg = "options in the URL would undo our time limits"
+        raise ValueError(msg)
+    if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
+        msg = "redis-py takes a path that is no number for database 0"
         raise ValueError(msg)
     return Redis.from_url(
         url,
@@ -128,8 +134,8 @@ class RedisStore:
             known = set((listed or b"").decode().split())
             if known and not known & set(self._peppers):
                 msg = (
-                    f"store.pepper: the store's digests were made with {', '.join(sorted(known))}, "
-                    "and none of these is set: set the pepper again"
+                    f"store.pepper: the store was used with the peppers {', '.join(sorted(known))}, "
+                    "and none of these is set: set one of them again"
                 )
                 raise StoreRefused(msg)
             if missing := set(self._peppers) - known:

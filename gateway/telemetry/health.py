@@ -16,7 +16,8 @@ class Health:
 
     def __init__(self, store: TokenStore) -> None:
         self._store = store
-        self.draining = False
+        self.why_not: str | None = "starting"
+        """Why the process may not be sent requests, whatever the store says."""
 
     async def answer(self, method: str, path: bytes) -> Answer | Deny | None:
         """See `Pages.answer`."""
@@ -29,7 +30,7 @@ class Health:
         return Answer(status=503 if reasons else 200, fields=_FIELDS, body=body)
 
     async def _reasons(self) -> list[str]:
-        reasons = ["draining"] if self.draining else []
+        reasons = [self.why_not] if self.why_not else []
         try:
             await self._store.ping()
         except StoreUnavailable as error:

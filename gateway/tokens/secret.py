@@ -23,6 +23,10 @@ _KINDS: Final = {prefix: kind for kind, prefix in _PREFIXES.items()}
 _SHAPE: Final = re.compile(r"(zg[ta]_)([0-9a-f]{32})_[0-9A-Za-z]{43}([0-9A-Za-z]{6})", re.ASCII)
 
 
+LOOKS_SECRET: Final = re.compile(r"(zg[ta]_[0-9a-f]{32})_[0-9A-Za-z]+", re.ASCII)
+"""Where a secret, whole or cut, stands in a text; group 1 is what may be shown of it."""
+
+
 class Sensitive:
     """A text that must not leak: it shows itself to nobody who does not ask by name."""
 

@@ -7,6 +7,7 @@ anything but UTF-8. The standard library's parser is used for the grammar itself
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -21,47 +22,55 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.*-]{1,128}", re.ASCII)
 
 
 class _WithDuplicates(dict[str, Any]):
-    """An object in which a key came twice; `_walk` finds it, and knows where it stands."""
+    """An object in which keys came twice; `_walk` finds it, and knows where it stands."""
+
+    twice: tuple[str, ...] = ()
 
 
-class _Unfit(ValueError):  # noqa: N818 - never leaves this module
-    pass
+class _Unfit:
+    """Stands for a value that is none, until `_walk` says where it stood."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+
+_NOT_FINITE: Final = _Unfit("NaN and infinities are not JSON")
+_OUT_OF_RANGE: Final = _Unfit("a number is out of range")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    return found if len(found) == len(pairs) else _WithDuplicates(found)
+    if len(found) == len(pairs):
+        return found
+    counted = Counter(key for key, _ in pairs)
+    marked = _WithDuplicates(found)
+    marked.twice = tuple(key for key, count in counted.items() if count > 1)
+    return marked
 
 
-def _constant(_: str) -> float:
-    msg = "NaN and infinities are not JSON"
-    raise _Unfit(msg)
-
-
-def _float(text: str) -> float:
+def _float(text: str) -> float | _Unfit:
     number = float(text)
-    if math.isinf(number):
-        msg = "a number is out of range"
-        raise _Unfit(msg)
-    return number
+    return _OUT_OF_RANGE if math.isinf(number) else number
 
 
-def _int(text: str) -> int:
-    if len(text) > _LONGEST_INTEGER:
-        msg = "a number is out of range"
-        raise _Unfit(msg)
-    return int(text)
+def _int(text: str) -> int | _Unfit:
+    return _OUT_OF_RANGE if len(text) > _LONGEST_INTEGER else int(text)
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
+def _too_deep(text: str) -> Fault | None:
+    """The fault of nesting too deep, at the member of the body in which it happens."""
+    depth = 0
+    key = '""'
     for found in _STRING_OR_BRACKET.finditer(text):
         if found[0] in "[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > DEEPEST:
+                return Fault(pointer(key[1:-1]), f"nested deeper than {DEEPEST}")
         elif found[0] in "]}":
             depth -= 1
-    return deepest
+        elif depth == 1:
+            key = found[0]
+    return None
 
 
 def pointer(*parts: str | int) -> str:
@@ -76,11 +85,13 @@ def pointer(*parts: str | int) -> str:
 
 def _walk(value: object, *at: str | int) -> Iterator[Fault]:
     match value:
+        case _Unfit():
+            yield Fault(pointer(*at), value.message)
         case str() if not _is_unicode(value):
             yield Fault(pointer(*at), "a string holds half of a surrogate pair")
         case dict():
             if isinstance(value, _WithDuplicates):
-                yield Fault(pointer(*at), "a key stands here twice")
+                yield from (Fault(pointer(*at, key), "a key that stands here twice") for key in value.twice)
             for key, item in value.items():
                 yield from _walk(key, *at)
                 yield from _walk(item, *at, key)
@@ -106,13 +117,17 @@ def parse_json(body: bytes) -> tuple[Any, tuple[Fault, ...]]:
     except UnicodeDecodeError:
         return None, (Fault("", "not UTF-8"),)
     # Before the parser sees it: the parser recurses.
-    if _depth(text) > DEEPEST:
-        return None, (Fault("", f"nested deeper than {DEEPEST}"),)
+    if deep := _too_deep(text):
+        return None, (deep,)
     try:
-        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_int)
-    except _Unfit as unfit:
-        return None, (Fault("", str(unfit)),)
+        value = json.loads(
+            text,
+            object_pairs_hook=_pairs,
+            parse_constant=lambda _: _NOT_FINITE,
+            parse_float=_float,
+            parse_int=_int,
+        )
     except json.JSONDecodeError as error:
         return None, (Fault("", f"not JSON at line {error.lineno}, column {error.colno}"),)
     faults = tuple(fault for fault, _ in zip(_walk(value), range(MOST_FAULTS), strict=False))
-    return value, faults
+    return (None if faults else value), faults

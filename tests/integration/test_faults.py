@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,36 @@ def test_an_answer_that_is_none_is_a_502(answer: bytes, tmp_path: Path) -> None:
         assert (found.status_code, found.json()["errors"][0]["code"]) == (502, 10502)
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param(b"H", id="a byte"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-", id="half a head"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\n\r\n", id="an interim answer"),
+    ],
+)
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_request_whose_answer_had_begun_is_not_repeated(begun: bytes, end: str, tmp_path: Path) -> None:
+    seen: list[bytes] = []
+
+    def break_off(sock: socket.socket) -> None:
+        while head := read_head(sock):
+            seen.append(head)
+            if len(seen) == 1:
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")  # the connection is a used one then
+                continue
+            sock.sendall(begun)
+            if end == "reset":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return
+
+    with between(tmp_path, break_off) as (gateway, secret, _):
+        path = RECORDS.removeprefix("/client/v4")
+        assert gateway.call("GET", path, secret).status_code == 200
+        assert gateway.call("DELETE", f"{path}/{'e' * 32}", secret).status_code == 502
+        assert len(seen) == 2
+
+
 def test_an_upstream_that_is_silent_is_a_504(tmp_path: Path) -> None:
     with between(tmp_path, lambda sock: (read_all(sock), None)[1], "[limits]\nresponse_timeout = 0.3\n") as (
         gateway,
@@ -162,6 +193,48 @@ def test_an_upload_under_way_is_finished_before_the_end(tmp_path: Path) -> None:
         assert answer.endswith(b"\r\n\r\ndone")
         assert b"Connection: close" in answer
         assert gateway.process.wait(20) == 0
+
+
+def test_an_upload_that_outlives_the_drain_is_told_that_the_gateway_ends(tmp_path: Path) -> None:
+    begun = Event()
+
+    def accept(sock: socket.socket) -> None:
+        read_head(sock)
+        begun.set()
+        read_all(sock)
+
+    with between(tmp_path, accept, "[limits]\ndrain_timeout = 0.3\n") as (gateway, secret, _):
+        assert gateway.process is not None
+        with ask(gateway, secret, f"POST {RECORDS} HTTP/1.1", "Content-Length: 10\r\n", b"01234") as sock:
+            assert begun.wait(20)
+            gateway.process.send_signal(signal.SIGTERM)
+            answer = read_all(sock)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"shutting down" in answer
+        assert gateway.process.wait(20) == 0
+
+
+HEADS = [
+    pytest.param([b"X-Field: y\r\n"] * 200 + [b"\r\n"], id="200 fields"),
+    pytest.param([b"X-Field: " + b"y" * 60_000 + b"\r\n"] * 3, id="180 KB that do not end"),
+]
+
+
+@pytest.mark.parametrize("lines", HEADS)
+@pytest.mark.parametrize("size", [7, 70_000])
+def test_a_head_beyond_the_limits_is_a_431_in_whatever_pieces_it_comes(
+    lines: list[bytes], size: int, gateway: Gateway
+) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: gateway\r\n" + b"".join(lines)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            for start in range(0, len(head), size):
+                sock.sendall(head[start : start + size])
+            answer = read_all(sock)
+        assert not answer or answer.startswith(b"HTTP/1.1 431 ")
+    until("it is refused", lambda: '"reason": "head_too_large"' in gateway.log())
 
 
 def test_a_client_that_does_not_read_is_let_go(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -177,10 +178,7 @@ data_dir = "{directory / "store"}"
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{self.admin_url}/readyz").status_code != 200:
-                return False
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
+            return httpx.get(f"{self.admin_url}/readyz").status_code == 200
         return False
 
     def store_pid(self) -> int:
@@ -199,6 +197,14 @@ data_dir = "{directory / "store"}"
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def tidy(self) -> None:
+        """Remove the socket's directory that a killed server left."""
+        note = self.directory / "store" / "server.json"
+        if note.exists():
+            home = Path(json.loads(note.read_text())["socket"]).parent
+            if home.name.startswith("zonegate-"):
+                shutil.rmtree(home, ignore_errors=True)
 
     def log(self) -> str:
         return self.log_file.read_text()
@@ -227,4 +233,5 @@ def running(directory: Path, extra: str = "") -> Iterator[tuple[Gateway, Upstrea
         yield gateway, upstream
     finally:
         gateway.stop()
+        gateway.tidy()
         upstream.stop()

@@ -588,7 +588,7 @@ async def test_each_request_is_one_line_of_the_access_log(knock: Open, store: Me
             "method": "POST",
             "path": "/client/v4/nowhere",
             "api": None,
-            "token": None,
+            "token": TOKEN_ID,
             "reason": Reason.NO_ROUTE,
             "address": "127.0.0.1",
             "status": 404,

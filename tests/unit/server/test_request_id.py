@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from support.records import secret_of
 
 from gateway.server.request_id import request_id
 
@@ -38,3 +39,9 @@ def test_anything_else_gives_a_new_one_of_32_hex_digits(sent: list[bytes]) -> No
 
 def test_no_two_new_ones_are_alike() -> None:
     assert len({request_id([]) for _ in range(100)}) == 100
+
+
+def test_an_id_that_looks_like_a_secret_is_not_kept() -> None:
+    secret = secret_of().reveal().encode()
+    for sent in (secret, secret[:50], b"trace-" + secret):
+        assert b"zgt_" not in request_id([sent]).encode()

@@ -17,7 +17,9 @@ def store() -> MemoryTokenStore:
 
 @pytest.fixture
 def health(store: MemoryTokenStore) -> Health:
-    return Health(store)
+    found = Health(store)
+    found.why_not = None  # every listener listens
+    return found
 
 
 async def page(health: Health, path: bytes, method: str = "GET") -> tuple[int, dict[str, Any]]:
@@ -42,8 +44,13 @@ async def test_without_its_store_the_process_is_alive_and_not_ready(health: Heal
     )
 
 
+async def test_it_is_not_ready_before_every_listener_listens(store: MemoryTokenStore) -> None:
+    assert await page(Health(store), b"/healthz") == (200, {"status": "ok", "reasons": []})
+    assert await page(Health(store), b"/readyz") == (503, {"status": "unavailable", "reasons": ["starting"]})
+
+
 async def test_while_it_stops_it_is_alive_and_not_ready(health: Health, store: MemoryTokenStore) -> None:
-    health.draining = True
+    health.why_not = "draining"
     assert (await page(health, b"/healthz"))[0] == 200
     assert await page(health, b"/readyz") == (503, {"status": "unavailable", "reasons": ["draining"]})
     store.failure = StoreUnavailable("away")

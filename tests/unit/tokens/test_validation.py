@@ -369,8 +369,6 @@ def test_one_thing_wrong_is_one_fault_with_its_place(changes: Mapping[str, Any],
         pytest.param(b'"name"', "not an object", id="a string"),
         pytest.param(b"null", "not an object", id="null"),
         pytest.param(b"\xff", "not UTF-8", id="no text"),
-        pytest.param(b'{"name": NaN}', "NaN", id="NaN"),
-        pytest.param(b'{"name": "a", "name": "b"}', "twice", id="a key twice"),
     ],
 )
 def test_a_body_that_is_no_object_is_a_fault_of_the_whole(sent: bytes, says: str) -> None:
@@ -381,7 +379,7 @@ def test_a_body_that_is_no_object_is_a_fault_of_the_whole(sent: bytes, says: str
 
 def test_one_key_twice_among_the_resources_is_told_with_its_place() -> None:
     sent = body().replace(b'"*"}', b'"*", "%b": "*"}' % zone(ZONE_A).encode())
-    assert faults_of(sent) == (Fault("/policies/0/resources", "a key stands here twice"),)
+    assert faults_of(sent) == (Fault(f"/policies/0/resources/{zone(ZONE_A)}", "a key that stands here twice"),)
 
 
 def test_all_faults_come_in_one_answer_each_with_its_place() -> None:
@@ -443,7 +441,7 @@ def test_at_most_50_faults_are_told(sent: bytes) -> None:
     ],
 )
 def test_what_is_within_the_limits_is_accepted(changes: Mapping[str, Any]) -> None:
-    draft_of(body(**changes))
+    assert isinstance(draft_of(body(**changes)), Draft)
 
 
 def test_a_draft_says_what_was_sent() -> None:
