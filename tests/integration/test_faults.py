@@ -244,9 +244,11 @@ def test_a_client_that_does_not_read_is_let_go(tmp_path: Path) -> None:
 
     with (
         between(tmp_path, flood, "[limits]\nbody_idle_timeout = 0.3\n") as (gateway, secret, _),
-        ask(gateway, secret, f"GET {RECORDS} HTTP/1.1"),
+        ask(gateway, secret, f"GET {RECORDS} HTTP/1.1") as sock,
     ):
         until("it is let go", lambda: f'"path": "{RECORDS}"' in gateway.log())
+        with pytest.raises(ConnectionResetError):
+            read_all(sock)
 
 
 def test_many_changes_at_once_are_made_one_after_the_other(tmp_path: Path) -> None:
@@ -277,6 +279,7 @@ def test_a_stopped_embedded_server_goes_with_its_parent_too(tmp_path: Path) -> N
         gateway.kill()
         until("the embedded server is gone", lambda: not alive(store), deadline=2)
         gateway.start()
+        assert gateway.call("GET", "/user/tokens/verify").status_code == 200
 
 
 def test_a_store_that_hangs_is_a_503_and_its_return_needs_no_restart(tmp_path: Path) -> None:
