@@ -31,7 +31,7 @@ from gateway.proxy.header_rules import UpRules, is_never_passed
 from gateway.server.admission import Admission
 from gateway.server.client_connection import Server
 from gateway.server.handler import Door, Handler
-from gateway.settings import Settings, SettingsError, Upstream
+from gateway.settings import Settings, SettingsError, Upstream, in_url
 from gateway.store.embedded import EmbeddedServer
 from gateway.store.redis_store import CHANGE_TIMEOUT, READ_TIMEOUT, AuditLimits, RedisStore, connect
 from gateway.telemetry.access_log import AccessLog
@@ -289,7 +289,7 @@ class Gateway:
         except OSError as error:
             key = "host" if isinstance(error, socket.gaierror) else "port"
             raise AddressTaken(f"{section}.{key}: {host}:{port}: {_why(error)}") from None
-        log.info("listening", section=section, url=f"http://{_in_url(host)}:{port}")
+        log.info("listening", section=section, url=f"http://{in_url(host)}:{port}")
 
 
 async def _watch(running: Callable[[], bool], stop: asyncio.Event) -> None:
@@ -307,10 +307,6 @@ def _why(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return error.strerror or "not a host"
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 async def _serve(settings: Settings, catalog: Catalog, found: ReadyStore, ready: Ready | None) -> None:

@@ -156,7 +156,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Set on a refusal, for logs and counters."""
 
 
-_JSON: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+JSON_FIELDS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -177,7 +177,7 @@ def refuse(deny: Deny) -> Answer:
         errors[0]["error_chain"] = [{"code": row.chain[0], "message": row.chain[1]}]
     note = deny.note or _TOLD_TO_THE_HOLDER.get(deny.reason, "")
     messages = [{"code": row.code, "message": note}] if note else []
-    fields = list(_JSON)
+    fields = list(JSON_FIELDS)
     if row.status == HTTPStatus.UNAUTHORIZED:
         fields.append(("WWW-Authenticate", "Bearer"))
     if deny.needs:
@@ -207,4 +207,4 @@ def succeed(
     }
     if result_info is not None:
         body["result_info"] = result_info
-    return Answer(status=200, fields=(*_JSON, *fields), body=_encoder.encode(body))
+    return Answer(status=200, fields=(*JSON_FIELDS, *fields), body=_encoder.encode(body))

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from gateway.catalog.document import key_and_fault
 from gateway.catalog.target import fault_in_segment
 from gateway.tokens.condition import Network, parse_network
 from gateway.tokens.secret import Sensitive
@@ -358,11 +359,7 @@ def _sensitive(type_: type, value: object) -> object:
 
 
 def _in_words(error: msgspec.ValidationError, at: str, where: str, variables: Mapping[str, str]) -> str:
-    found = re.fullmatch(r"(?P<what>.*?)(?: - at `\$\.?(?P<key>.*)`)?", str(error), re.DOTALL)
-    what, key = (found["what"], found["key"] or "") if found else (str(error), "")
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
-        key = f"{key}.{unknown[1]}" if key else unknown[1]
-        what = "unknown key"
+    key, what = key_and_fault(error)
     key = ".".join(part for part in (at, key) if part)
     return f"{_origin(key, where, variables)}: {key}: {what}" if key else f"{where}: {what}"
 
@@ -442,6 +439,11 @@ def _check_upstream(key: str, upstream: Upstream) -> None:
         raise _Wrong(f"{key}.host", "not a host[:port]")
     if upstream.credential.value and not _FIELD_VALUE.fullmatch(upstream.credential.value.reveal()):
         raise _Wrong(f"{key}.credential.value", "a header cannot hold it: printable ASCII on one line")
+
+
+def in_url(host: str) -> str:
+    """`host` as a URL writes it: an IPv6 address in brackets (RFC 3986 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def environment() -> Mapping[str, str]:

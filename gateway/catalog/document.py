@@ -9,6 +9,8 @@ import msgspec
 T = TypeVar("T")
 _AT: Final = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<key>.*)`)?", re.DOTALL)
 
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+
 
 class CatalogError(Exception):
     """A file of `policies/` that cannot be used. One line: file, key or route, what is wrong."""
@@ -17,11 +19,19 @@ class CatalogError(Exception):
         super().__init__(f"{file}: {message}")
 
 
-def in_words(error: msgspec.ValidationError) -> str:
-    """`listen.port: Expected `int`, got `str``: msgspec's message, the key first."""
+def key_and_fault(error: msgspec.ValidationError) -> tuple[str, str]:
+    """The key (`route[0].path`, "" for the whole) and what is wrong there, out of msgspec's one text."""
     found = _AT.fullmatch(str(error))
-    key = found["key"] if found else None
-    return f"{key}: {found['what']}" if found and key else str(error)
+    what, key = (found["what"], found["key"] or "") if found else (str(error), "")
+    if unknown := _UNKNOWN.fullmatch(what):
+        return f"{key}.{unknown[1]}" if key else unknown[1], "unknown key"
+    return key, what
+
+
+def in_words(error: msgspec.ValidationError) -> str:
+    """`listen.port: Expected `int`, got `str``: the key first."""
+    key, what = key_and_fault(error)
+    return f"{key}: {what}" if key else what
 
 
 def parse_toml(file: str, text: str) -> dict[str, Any]:

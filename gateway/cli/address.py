@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.settings import Settings
+from gateway.settings import Settings, in_url
 from gateway.tokens.secret import Sensitive
 
 _URL: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -55,4 +55,4 @@ def url_of(settings: Settings) -> str:
         msg = "ZONEGATE_URL: not set, and by the settings no listener has the token API"
         raise BadAddress(msg)
     host = _ANYWHERE.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{listen.prefix}"
+    return f"http://{in_url(host)}:{port}{listen.prefix}"

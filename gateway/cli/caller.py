@@ -11,7 +11,7 @@ import typer
 from gateway.app import build_catalog
 from gateway.catalog.template import Template
 from gateway.cli.address import parse_token, parse_url, url_of
-from gateway.cli.client import TokenApi, talk
+from gateway.cli.client import TokenApiClient, talk
 from gateway.cli.policy_draft import Facts, find_template, needs_user
 from gateway.cli.token_flag import Flags
 from gateway.settings import Settings, environment, load_settings
@@ -26,7 +26,7 @@ class Caller(msgspec.Struct, frozen=True):
     url: str
     secret: Sensitive
 
-    def talk(self, conversation: Callable[[TokenApi], Awaitable[Talked]]) -> Talked:
+    def talk(self, conversation: Callable[[TokenApiClient], Awaitable[Talked]]) -> Talked:
         """What `conversation` with the token API comes to. Raises Refused, NoAnswer."""
         return talk(self.url, self.secret, conversation)
 
@@ -51,7 +51,7 @@ def template_of(context: typer.Context, config: Path | None, name: str | None) -
     return find_template(name, build_catalog(settings_of(context, config)).templates)
 
 
-async def facts_of(api: TokenApi, said: Flags, template: Template | None) -> Facts:
+async def facts_of(api: TokenApiClient, said: Flags, template: Template | None) -> Facts:
     """What `said` is read by; the caller's user is asked for only if the policies name it."""
     groups = await api.permission_groups()
     user_id = await api.own_user() if needs_user(said, template) else None

@@ -41,7 +41,7 @@ class Refused(Exception):  # noqa: N818 - it is said to a person
         self.messages = tuple(messages)
 
 
-class TokenApi:
+class TokenApiClient:
     """The token API at `url`. Every method raises Refused and NoAnswer."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession, deadline: float) -> None:
@@ -185,7 +185,7 @@ def _why(error: OSError) -> str:
 
 
 @asynccontextmanager
-async def open_api(url: str, secret: Sensitive, deadline: float = TIMEOUT) -> AsyncIterator[TokenApi]:
+async def open_api(url: str, secret: Sensitive, deadline: float = TIMEOUT) -> AsyncIterator[TokenApiClient]:
     """The token API at `url`, as the holder of `secret`; each request has `deadline` seconds."""
     headers = {
         "Authorization": f"Bearer {secret.reveal()}",
@@ -194,10 +194,10 @@ async def open_api(url: str, secret: Sensitive, deadline: float = TIMEOUT) -> As
         "Accept-Encoding": "identity",
     }
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=deadline)) as session:
-        yield TokenApi(url, session, deadline)
+        yield TokenApiClient(url, session, deadline)
 
 
-def talk(url: str, secret: Sensitive, conversation: Callable[[TokenApi], Awaitable[Talked]]) -> Talked:
+def talk(url: str, secret: Sensitive, conversation: Callable[[TokenApiClient], Awaitable[Talked]]) -> Talked:
     """What `conversation` comes to. Raises Refused, NoAnswer."""
 
     async def whole() -> Talked:

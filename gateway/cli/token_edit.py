@@ -9,7 +9,7 @@ import typer
 from gateway.catalog.template import Template
 from gateway.cli.answer import Answer
 from gateway.cli.caller import caller_of, facts_of, new_id, template_of
-from gateway.cli.client import Refused, TokenApi
+from gateway.cli.client import Refused, TokenApiClient
 from gateway.cli.failure import REFUSED, fail
 from gateway.cli.refusal import answered, fail_all
 from gateway.cli.table import print_token
@@ -39,7 +39,7 @@ from gateway.tokens.permission_group import PermissionGroups
 _PRECONDITION_FAILED: Final = 412
 
 
-async def change_token(api: TokenApi, token_id: str, change: Callable[[Body], Body]) -> Answer:
+async def change_token(api: TokenApiClient, token_id: str, change: Callable[[Body], Body]) -> Answer:
     """Read the token, and put it back as `change` makes it, unless somebody else was faster."""
     old = await api.token(token_id)
     if old.etag is None:
@@ -117,7 +117,7 @@ def edit(  # noqa: PLR0913 - a flag each
     print_token(answer, as_json=json)
 
 
-async def _edit(api: TokenApi, token_id: str, said: Flags, template: Template | None) -> Answer:
+async def _edit(api: TokenApiClient, token_id: str, said: Flags, template: Template | None) -> Answer:
     facts = await facts_of(api, said, template) if said.of_policies else None
     groups = facts.groups if facts else PermissionGroups([])
 

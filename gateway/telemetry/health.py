@@ -5,9 +5,8 @@ from typing import Final
 import msgspec
 
 from gateway.access.ports import StoreUnavailable, TokenStore
-from gateway.reason import Answer, Deny, Reason
+from gateway.reason import JSON_FIELDS, Answer, Deny, Reason
 
-_FIELDS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 _METHODS: Final = ("GET", "HEAD")
 
 
@@ -27,7 +26,7 @@ class Health:
             return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_METHODS)
         reasons = await self._reasons() if path == b"/readyz" else []
         body = msgspec.json.encode({"status": "unavailable" if reasons else "ok", "reasons": reasons})
-        return Answer(status=503 if reasons else 200, fields=_FIELDS, body=body)
+        return Answer(status=503 if reasons else 200, fields=JSON_FIELDS, body=body)
 
     async def _reasons(self) -> list[str]:
         reasons = [self.why_not] if self.why_not else []

@@ -244,7 +244,7 @@ def test_what_the_path_does_not_name(changes: dict[str, str], user_id: str | Non
     ("text", "says"),
     [
         pytest.param("name = ", ["not TOML"], id="no TOML"),
-        pytest.param(HEAD + 'prefixes = ""\n', ["`prefixes`"], id="an unknown key"),
+        pytest.param(HEAD + 'prefixes = ""\n', ["prefixes: unknown key"], id="an unknown key"),
         pytest.param('prefix = "/v1"\n', ["`name`"], id="no name"),
         pytest.param('name = "things"\n', ["`prefix`"], id="no prefix"),
         pytest.param('name = "Things"\nprefix = ""\n', ["name: "], id="a name in capitals"),
@@ -357,9 +357,9 @@ def test_what_is_wrong_with_a_route_is_told_with_the_route(changes: dict[str, st
         pytest.param({"path": ""}, "route[0]: ", id="no path"),
         pytest.param({"permission": ""}, "route[0]: ", id="no permission"),
         pytest.param({"permission": "7"}, "route[0].permission: ", id="a number for a permission"),
-        pytest.param({"permision": "[]"}, "route[0]: ", id="an unknown key"),
+        pytest.param({"permision": "[]"}, "route[0].permision: ", id="an unknown key"),
         pytest.param({"filter": "{}"}, "route[0].filter: ", id="a filter without items"),
-        pytest.param({"filter": '{ items = "", zones = "" }'}, "route[0].filter: ", id="an unknown filter"),
+        pytest.param({"filter": '{ items = "", zones = "" }'}, "route[0].filter.zones: ", id="an unknown filter"),
     ],
 )
 def test_a_route_of_the_wrong_shape_is_told_with_its_number(changes: dict[str, str], says: str) -> None:

@@ -135,7 +135,9 @@ NEW_ID = "9" * 32
         ),
         pytest.param(f'[[group]]\nid = "{NEW_ID}"\nname = "A"\nscopes = []\n', ["group[0].scopes"], id="no scope"),
         pytest.param(
-            ZONE_GROUP.format(id=NEW_ID, name="A") + "reads = true\n", ["group[0]", "`reads`"], id="an unknown key"
+            ZONE_GROUP.format(id=NEW_ID, name="A") + "reads = true\n",
+            ["group[0].reads: unknown key"],
+            id="an unknown key",
         ),
         pytest.param(ZONE_GROUP.format(id="1" * 32, name="A"), ["group 'A'", "taken"], id="a taken id"),
         pytest.param(

@@ -74,7 +74,7 @@ def test_every_read_means_each_read_group_of_that_scope_and_no_other(scope: Scop
         ),
         pytest.param(
             HEAD + ZONE + 'resources = "all"\ngroups = []\n',
-            ["template[0].policy[0]", "`groups`"],
+            ["template[0].policy[0].groups: unknown key"],
             id="an unknown key",
         ),
         pytest.param(

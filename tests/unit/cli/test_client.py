@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestServer
 from support.processes import free_port
 from support.records import USER, ZONE_A, zone
 
-from gateway.cli.client import NoAnswer, Refused, TokenApi, open_api, talk
+from gateway.cli.client import NoAnswer, Refused, TokenApiClient, open_api, talk
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
 
@@ -50,12 +50,12 @@ async def server(aiohttp_server: Callable[..., Awaitable[TestServer]]) -> Server
 
 
 @pytest.fixture
-async def api(server: Server) -> AsyncIterator[TokenApi]:
+async def api(server: Server) -> AsyncIterator[TokenApiClient]:
     async with open_api(server.url, SECRET, deadline=5) as api:
         yield api
 
 
-async def test_a_question_carries_the_secret_and_asks_for_a_body_as_it_is(api: TokenApi, server: Server) -> None:
+async def test_a_question_carries_the_secret_and_asks_for_a_body_as_it_is(api: TokenApiClient, server: Server) -> None:
     server.answer(token(), etag='"tag"')
     answer = await api.token("1" * 32)
     [asked] = server.asked
@@ -65,7 +65,7 @@ async def test_a_question_carries_the_secret_and_asks_for_a_body_as_it_is(api: T
     assert (answer.raw, answer.etag, answer.token.name) == (token(), '"tag"', "x")
 
 
-async def test_a_change_goes_with_the_etag_that_was_read(api: TokenApi, server: Server) -> None:
+async def test_a_change_goes_with_the_etag_that_was_read(api: TokenApiClient, server: Server) -> None:
     server.answer(token(name="y"), etag='"new"')
     answer = await api.replace("1" * 32, {"name": "y"}, '"old"')
     [asked] = server.asked
@@ -74,33 +74,33 @@ async def test_a_change_goes_with_the_etag_that_was_read(api: TokenApi, server: 
     assert (answer.token.name, answer.etag) == ("y", '"new"')
 
 
-async def test_what_is_made_comes_with_its_secret(api: TokenApi, server: Server) -> None:
+async def test_what_is_made_comes_with_its_secret(api: TokenApiClient, server: Server) -> None:
     server.answer(token(value="zgt_new"))
     answer, secret = await api.create({"name": "x"})
     assert (answer.token.id, secret) == ("1" * 32, Sensitive("zgt_new"))
     assert (server.asked[0].method, server.asked[0].path) == ("POST", "/v4/user/tokens")
 
 
-async def test_a_roll_gives_the_new_secret(api: TokenApi, server: Server) -> None:
+async def test_a_roll_gives_the_new_secret(api: TokenApiClient, server: Server) -> None:
     server.answer("zgt_new")
     assert await api.roll("1" * 32) == Sensitive("zgt_new")
     assert (server.asked[0].method, server.asked[0].path) == ("PUT", f"/v4/user/tokens/{'1' * 32}/value")
     assert server.bodies == [b"{}"]
 
 
-async def test_a_delete_gives_the_id(api: TokenApi, server: Server) -> None:
+async def test_a_delete_gives_the_id(api: TokenApiClient, server: Server) -> None:
     server.answer({"id": "1" * 32})
     assert await api.delete("1" * 32) == {"id": "1" * 32}
     assert server.asked[0].method == "DELETE"
 
 
-async def test_verify_gives_result_and_messages(api: TokenApi, server: Server) -> None:
+async def test_verify_gives_result_and_messages(api: TokenApiClient, server: Server) -> None:
     server.answer({"id": "1", "status": "active"}, messages=[{"code": 10000, "message": "valid", "type": None}])
     verified = await api.verify()
     assert (verified.raw, verified.messages) == ({"id": "1", "status": "active"}, ("valid",))
 
 
-async def test_every_page_is_walked_expired_tokens_too(api: TokenApi, server: Server) -> None:
+async def test_every_page_is_walked_expired_tokens_too(api: TokenApiClient, server: Server) -> None:
     for page in range(1, 4):
         server.answer([token(f"{page}{item}") for item in range(2)], result_info={"page": page, "total_pages": 3})
     assert [answer.token.id for answer in await api.tokens()] == ["10", "11", "20", "21", "30", "31"]
@@ -109,25 +109,25 @@ async def test_every_page_is_walked_expired_tokens_too(api: TokenApi, server: Se
     assert queries == [same | {"page": str(page)} for page in (1, 2, 3)]
 
 
-async def test_a_token_that_moves_to_the_next_page_is_named_once(api: TokenApi, server: Server) -> None:
+async def test_a_token_that_moves_to_the_next_page_is_named_once(api: TokenApiClient, server: Server) -> None:
     server.answer([token("1"), token("2")], result_info={"total_pages": 2})
     server.answer([token("2"), token("3")], result_info={"total_pages": 2})
     assert [answer.token.id for answer in await api.tokens()] == ["1", "2", "3"]
 
 
-async def test_a_server_that_knows_no_pages_is_asked_no_further(api: TokenApi, server: Server) -> None:
+async def test_a_server_that_knows_no_pages_is_asked_no_further(api: TokenApiClient, server: Server) -> None:
     for _ in range(2):
         server.answer([token("1")], result_info={"total_pages": 10**9})
     assert [answer.token.id for answer in await api.tokens()] == ["1"]
     assert len(server.asked) == 2
 
 
-async def test_a_list_without_page_numbers_is_the_whole_list(api: TokenApi, server: Server) -> None:
+async def test_a_list_without_page_numbers_is_the_whole_list(api: TokenApiClient, server: Server) -> None:
     server.answer([token("1")])
     assert len(await api.tokens()) == 1
 
 
-async def test_scopes_that_are_not_known_are_left_out(api: TokenApi, server: Server) -> None:
+async def test_scopes_that_are_not_known_are_left_out(api: TokenApiClient, server: Server) -> None:
     server.answer([{"id": "1", "name": "DNS Read", "scopes": [Scope.ZONE.value, "com.example.later"], "category": "x"}])
     groups = await api.permission_groups()
     group = groups.named("DNS Read", Scope.ZONE)
@@ -140,7 +140,7 @@ async def test_scopes_that_are_not_known_are_left_out(api: TokenApi, server: Ser
     [({"kind": "user", "id": USER}, USER), ({"kind": "account", "id": USER}, None), (None, None)],
 )
 async def test_the_callers_user_is_the_owner_of_its_token(
-    api: TokenApi, server: Server, owner: object, user_id: str | None
+    api: TokenApiClient, server: Server, owner: object, user_id: str | None
 ) -> None:
     server.answer({"id": "1" * 32, "status": "active"})
     server.answer(token(owner=owner))
@@ -148,7 +148,7 @@ async def test_the_callers_user_is_the_owner_of_its_token(
     assert server.asked[1].path == f"/v4/user/tokens/{'1' * 32}"
 
 
-async def test_a_refusal_has_all_that_was_said(api: TokenApi, server: Server) -> None:
+async def test_a_refusal_has_all_that_was_said(api: TokenApiClient, server: Server) -> None:
     error = {"code": 10400, "message": "unknown field", "source": {"pointer": "/x"}}
     server.answer(None, 400, success=False, errors=[error], messages=[{"code": 1, "message": "note"}])
     with pytest.raises(Refused) as refused:
@@ -160,7 +160,7 @@ async def test_a_refusal_has_all_that_was_said(api: TokenApi, server: Server) ->
     assert [note.message for note in refused.value.messages] == ["note"]
 
 
-async def test_success_with_a_status_of_failure_is_a_refusal(api: TokenApi, server: Server) -> None:
+async def test_success_with_a_status_of_failure_is_a_refusal(api: TokenApiClient, server: Server) -> None:
     server.answer(token(), 500)
     with pytest.raises(Refused):
         await api.token("1" * 32)
@@ -183,7 +183,7 @@ DEEP = b'{"success": true, "result": ' + b"[" * 100_000
     ],
 )
 async def test_what_is_not_the_token_api_is_one_line_with_url_and_remedy(
-    api: TokenApi, server: Server, content: bytes, status: int
+    api: TokenApiClient, server: Server, content: bytes, status: int
 ) -> None:
     server.answers.append(web.Response(body=content, status=status))
     with pytest.raises(NoAnswer) as no_answer:
@@ -195,13 +195,13 @@ async def test_what_is_not_the_token_api_is_one_line_with_url_and_remedy(
     assert "nginx" not in line
 
 
-async def test_a_token_without_its_value_is_no_new_token(api: TokenApi, server: Server) -> None:
+async def test_a_token_without_its_value_is_no_new_token(api: TokenApiClient, server: Server) -> None:
     server.answer(token())
     with pytest.raises(NoAnswer, match="a token without its value"):
         await api.create({})
 
 
-async def test_a_redirect_is_not_followed(api: TokenApi, server: Server) -> None:
+async def test_a_redirect_is_not_followed(api: TokenApiClient, server: Server) -> None:
     server.answers.append(web.Response(status=307, headers={"Location": "/elsewhere"}))
     with pytest.raises(NoAnswer, match="status 307"):
         await api.token("1" * 32)
@@ -267,7 +267,7 @@ async def test_a_connection_that_breaks_off_is_not_tried_again(aiohttp_server: C
 
 
 def test_a_conversation_has_a_loop_of_its_own() -> None:
-    async def conversation(api: TokenApi) -> str:
+    async def conversation(api: TokenApiClient) -> str:
         return type(api).__name__
 
-    assert talk("http://127.0.0.1:1", SECRET, conversation) == "TokenApi"
+    assert talk("http://127.0.0.1:1", SECRET, conversation) == "TokenApiClient"

@@ -9,7 +9,7 @@ from support.records import USER, ZONE_A, ZONE_B, group_id, zone
 from typer.testing import Result
 
 from gateway.cli.answer import Answer
-from gateway.cli.client import TokenApi, open_api
+from gateway.cli.client import TokenApiClient, open_api
 from gateway.cli.token_edit import change_token
 from gateway.tokens.secret import Sensitive
 
@@ -136,10 +136,10 @@ async def test_a_token_that_somebody_else_changed_meanwhile_is_left_alone(
     assert now(gateway, token)["name"] == "theirs"
 
 
-class WithoutTags(TokenApi):
+class WithoutTags(TokenApiClient):
     """A gateway behind a proxy that takes the ETag away."""
 
-    def __init__(self, api: TokenApi) -> None:
+    def __init__(self, api: TokenApiClient) -> None:
         self._api = api
 
     async def token(self, token_id: str) -> Answer:
