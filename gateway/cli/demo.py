@@ -1,16 +1,15 @@
 """`zonegate demo`: everything at once, on this machine, with lines to paste."""
 
+import contextlib
 import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import aiohttp
 import msgspec
 import typer
 
@@ -18,17 +17,18 @@ from gateway.access.ports import Conflict
 from gateway.app import AddressTaken, StartError, initialise, ready_store, serve
 from gateway.child_process import end, spawn
 from gateway.cli.address import url_of
-from gateway.cli.failure import told
+from gateway.cli.client import Refused, open_api
+from gateway.cli.refusal import answered
 from gateway.demo.dataset import ZONES
 from gateway.settings import Admin, Listen, Log, Settings, Store, Upstream, UpstreamCredential
 from gateway.telemetry.logs import configure_logs
+from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
 
 _CREDENTIAL: Final = "ZONEGATE_DEMO_CREDENTIAL"
 _BASE: Final = "/client/v4"
 _APIS: Final = ("cloudflare-dns", "billing")
 _NAME: Final = "demo: DNS of alpha.example"
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 
 
 class Kept(msgspec.Struct):
@@ -55,7 +55,7 @@ def _settings(data_dir: Path, port: int, admin_port: int, upstream: str, credent
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _upstream(credential: str, journal: Path | None) -> Iterator[str]:
     """The demo upstream in a process of its own; gives its URL."""
     arguments = [
@@ -108,33 +108,26 @@ def _keep(kept: Kept, kept_file: Path) -> None:
 
 async def _dns_token(url: str, kept: Kept) -> str:
     """The secret of a token for one zone: the kept one if it still works, else a new one."""
-    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-
-        async def call(secret: str, method: str, path: str, body: object = None) -> dict[str, Any]:
-            headers = {"Authorization": f"Bearer {secret}"}
-            async with session.request(method, url + path, headers=headers, json=body) as response:
-                found: dict[str, Any] = await response.json()
-                return found
-
-        if kept.dns and (await call(kept.dns, "GET", "/user/tokens/verify"))["success"]:
-            return kept.dns
-        groups = await call(kept.first, "GET", "/user/tokens/permission_groups?name=DNS%20Write")
-        if not groups["success"]:
+    if kept.dns:
+        async with open_api(url, Sensitive(kept.dns)) as own:
+            with contextlib.suppress(Refused):
+                await own.verify()
+                return kept.dns
+    async with open_api(url, Sensitive(kept.first)) as api:
+        try:
+            group = (await api.permission_groups()).named("DNS Write", Scope.ZONE)
+        except Refused:
             msg = "the kept first token is dead (was it rolled?): remove the data directory to begin anew"
-            raise StartError(msg)
-        body = {
-            "name": _NAME,
-            "policies": [
-                {
-                    "effect": "allow",
-                    "permission_groups": [{"id": groups["result"][0]["id"]}],
-                    "resources": {f"com.cloudflare.api.account.zone.{ZONES['alpha.example']}": "*"},
-                }
-            ],
+            raise StartError(msg) from None
+        if group is None:
+            raise StartError("the policies have no permission group DNS Write")
+        policy = {
+            "effect": "allow",
+            "permission_groups": [{"id": group.id}],
+            "resources": {f"{Scope.ZONE}.{ZONES['alpha.example']}": "*"},
         }
-        created = await call(kept.first, "POST", "/user/tokens", body)
-        secret: str = created["result"]["value"]
-        return secret
+        _, secret = await api.create({"name": _NAME, "policies": [policy]})
+        return secret.reveal()
 
 
 def _lines(url: str, first: str, dns: str) -> str:
@@ -178,7 +171,7 @@ def demo(
     configure_logs("auto", "info" if sys.stderr.isatty() else "warning")
     credential = secrets.token_hex(16)
     kept_file = data_dir / "demo.json"
-    with told(), _upstream(credential, journal) as upstream:
+    with answered(), _upstream(credential, journal) as upstream:
         settings = _settings(data_dir, port, admin_port, upstream, credential)
         with ready_store(settings):
             kept = _first_token(settings, kept_file)

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.access.decision import Allow
 from gateway.catalog.target import fault_in_segment
-from gateway.proxy.header_rules import Client, UpRules, fields_down, fields_up, without
+from gateway.proxy.header_rules import Client, UpRules, fields_down, fields_up
 from gateway.proxy.ports import (
     BodyRefused,
     ClientConnection,
@@ -102,7 +102,7 @@ async def _relay(answer: UpstreamAnswer, rules: UpRules, client: Client, connect
     fields = fields_down(head.fields, rules.passed, request_id=client.request_id)
     if not head.has_body and head.length is not None and head.status != http.HTTPStatus.NO_CONTENT:
         # To HEAD, and in a 304, the length is that of a body which is not sent (RFC 9110 8.6).
-        fields = [*without(fields, ("content-length",)), (b"Content-Length", str(head.length).encode())]
+        fields = [*fields, (b"Content-Length", str(head.length).encode())]
     await connection.start(
         Incoming(
             status=head.status,

@@ -6,7 +6,7 @@ added after. The other way round, `Connection: Authorization` would send the req
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -187,8 +187,3 @@ def fields_down(fields: Fields, passed: Iterable[str], *, request_id: str) -> li
         out.append((b"Cache-Control", b"private"))
     out.append((b"X-Request-Id", request_id.encode()))
     return out
-
-
-def without(fields: Fields, names: Sequence[str]) -> list[tuple[bytes, bytes]]:
-    """`fields` less those called one of `names` (lower case)."""
-    return [(name, value) for name, value in fields if _lower(name) not in names]

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from ipaddress import ip_address
 from typing import Final
 
 import msgspec
@@ -260,12 +259,6 @@ def _is_answered(host: bytes, allowed: frozenset[str]) -> bool:
     """
     if not host:
         return True
-    name = host.decode("latin-1").lower()
-    name = name[1 : name.index("]")] if name.startswith("[") else name.rpartition(":")[0] or name
-    if name in _LOCAL or name in allowed:
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+    text = host.decode("latin-1").lower()
+    name = text.rpartition(":")[0] or text
+    return name in _LOCAL or name in allowed or parse_address(text) is not None

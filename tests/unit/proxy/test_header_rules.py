@@ -16,7 +16,6 @@ from gateway.proxy.header_rules import (
     is_dropped,
     is_never_passed,
     named_by_connection,
-    without,
 )
 from gateway.tokens.secret import Sensitive
 
@@ -409,8 +408,3 @@ def test_pass_headers_opens_set_cookie_and_no_framing() -> None:
     assert down([(b"Set-Cookie", b"a=b")], "set-cookie") == [(b"Set-Cookie", b"a=b"), *ADDED]
     for name in ("transfer-encoding", "content-length", "connection", "x-request-id"):
         assert down([(name.encode(), b"x")], name) == ADDED
-
-
-def test_without_takes_away_the_fields_of_those_names() -> None:
-    fields = [(b"Content-Length", b"1"), (b"X-A", b"2"), (b"content-length", b"3")]
-    assert without(fields, ("content-length", "x-none")) == [(b"X-A", b"2")]
