@@ -104,7 +104,7 @@ class EmbeddedServer:
         self._note = self._data_dir / "server.json"
         self._lock: IO[str] | None = None
         self._child: subprocess.Popen[str] | None = None
-        self._adopted: Running | None = None
+        self._found: Running | None = None  # one that we did not start
         self._socket: str | None = None
 
     @property
@@ -132,6 +132,7 @@ class EmbeddedServer:
                 return self._start_own(deadline)
             running = self._read_note()
             if running and _answers(running.socket):
+                self._found = running
                 return f"unix://{running.socket}"
             time.sleep(0.05)
         msg = f"store.data_dir: {self._data_dir} is in use by a process whose server does not answer"
@@ -157,7 +158,7 @@ class EmbeddedServer:
         left = self._read_note()
         if left and _answers(left.socket):
             # Its parent died, and this system did not end it (it is not Linux): two on one directory would be worse.
-            self._adopted = left
+            self._found = left
             self._socket = left.socket
             return f"unix://{left.socket}"
         if left:
@@ -202,8 +203,8 @@ class EmbeddedServer:
         """Whether the server that `start` gave is there still."""
         if self._child is not None:
             return self._child.poll() is None
-        running = self._adopted or self._read_note()
-        return running is not None and _is_alive(running.pid)
+        # Not what the note says now: another server may have come after the one that we talk to.
+        return self._found is not None and _is_alive(self._found.pid)
 
     def stop(self) -> None:
         """End the server if it is ours, and free the directory. What it has acknowledged is on the disk."""
@@ -211,14 +212,14 @@ class EmbeddedServer:
             return
         if self._child is not None:
             end(self._child)
-        elif self._adopted is not None:
-            self._end_adopted(self._adopted)
+        elif self._found is not None:
+            self._end_adopted(self._found)
         if self._socket is not None:
             _remove_home(self._socket)
         with contextlib.suppress(OSError):
             self._note.unlink(missing_ok=True)
         self._lock.close()
-        self._lock = self._child = self._adopted = self._socket = None
+        self._lock = self._child = self._found = self._socket = None
 
     def _end_adopted(self, running: Running) -> None:
         with (

@@ -119,6 +119,16 @@ def test_a_stop_frees_the_data_dir_even_when_the_note_is_gone(new: New, tmp_path
     assert not socket_of(url).parent.exists()
 
 
+def test_a_server_that_came_after_is_not_the_one_that_was_found(new: New, tmp_path: Path) -> None:
+    first, second, third = new(tmp_path), new(tmp_path), new(tmp_path)
+    first.start()
+    second.start()
+    first.stop()
+    third.start()
+    assert third.is_running()
+    assert not second.is_running()
+
+
 def test_it_is_running_from_its_start_to_its_end(new: New, tmp_path: Path) -> None:
     first, second = new(tmp_path), new(tmp_path)
     assert not first.is_running()
