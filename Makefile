@@ -1,7 +1,7 @@
 # Bare `make` prints what each target does. Everything happens in .venv, which is built when it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep lint types fmt bench clean
+.PHONY: help run test test-deep lint types fmt bench bench-auth bench-scale clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
 BIN := .venv/bin
@@ -10,7 +10,7 @@ SOURCES := pyproject.toml constraints.txt $(shell find gateway policies -name '*
 RUN_ARGUMENTS ?=
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/installed ## start a store, a demo API and the gateway in front of it, with curl lines to paste
 	@exec $(BIN)/zonegate demo $(RUN_ARGUMENTS)
@@ -36,6 +36,15 @@ fmt: .venv/ready ## format the code, and mend what ruff can mend
 
 bench: .venv/ready ## what the gateway costs: requests a second and CPU a request, as ratios out of one run
 	$(BIN)/python tests/load/bench.py
+
+bench-auth: .venv/ready ## what authentication out of memory costs, in SHA-256s of the secret (at most 10)
+	$(BIN)/python tests/load/bench_auth.py
+
+bench-scale: .venv/ready ## what a million tokens cost: memory, pages, commands of the store (a minute)
+	$(BIN)/python tests/load/scale.py
+
+bench-revoke: .venv/ready ## how soon two gateways with two workers each obey a revocation (about 3 minutes)
+	$(BIN)/python tests/load/bench_revoke.py
 
 clean: ## remove what was built; the demo's tokens in .zonegate stay
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

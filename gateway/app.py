@@ -1,29 +1,29 @@
 """The composition root: the only place where everything meets."""
 
 import asyncio
-import contextlib
 import os
 import secrets
-import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
 import structlog
-import uvloop
 from aiohttp import http_parser, web
 
 from gateway.access.ports import StoreUnavailable
+from gateway.admin.audit import DeniedCalls
 from gateway.admin.token_api import UserTokenApi
 from gateway.catalog.api import Api
 from gateway.catalog.catalog import Catalog, load_catalog
+from gateway.catalog.document import CatalogError
 from gateway.catalog.route_table import RouteTable
 from gateway.proxy.aiohttp_upstream import AiohttpUpstream
 from gateway.proxy.forward import Backend, Proxy
@@ -31,13 +31,23 @@ from gateway.proxy.header_rules import UpRules, is_never_passed
 from gateway.server.admission import Admission
 from gateway.server.client_connection import Server
 from gateway.server.handler import Door, Handler
+from gateway.server.listener import BACKLOG, open_listener
+from gateway.server.workers import Fleet, Master
 from gateway.settings import Settings, SettingsError, Upstream, in_url
+from gateway.store.audit import AuditTrail
 from gateway.store.embedded import EmbeddedServer
-from gateway.store.redis_store import CHANGE_TIMEOUT, READ_TIMEOUT, AuditLimits, RedisStore, connect
+from gateway.store.expiry import Sweeper
+from gateway.store.feed import Feed
+from gateway.store.lookup import TokenLookup
+from gateway.store.primary import Primary
+from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused
+from gateway.store.use import Uses
+from gateway.store_url import parse_store_url
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.health import Health
 from gateway.tokens.digest import Peppers
 from gateway.tokens.first_owner import first_owner
+from gateway.tokens.owner import OwnerKind
 from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import Token
 
@@ -46,11 +56,30 @@ log = structlog.get_logger(__name__)
 _DAY: Final = 86400
 _CUT_OFF: Final = 0.1
 """Seconds for what has not finished when `drain_timeout` was over."""
-_WATCH_INTERVAL: Final = 0.5
+_BOOT_PATIENCE: Final = 1.0
+"""Seconds that the first requests are not accepted while the store is looked for; without it they are refused."""
+_TO_END: Final = 5.0
+"""Seconds that a worker gets beside `drain_timeout`, to cut off what has not finished and to close what is open."""
 _OLDEST_AIOHTTP: Final = (3, 14, 4)
+_FIXED: Final = (
+    "listen.host",
+    "listen.port",
+    "admin.enabled",
+    "admin.host",
+    "admin.port",
+    "health.host",
+    "health.port",
+    "store.url",
+    "store.data_dir",
+    "log.format",
+    "log.level",
+)
+"""What only a restart can change: what the master has opened, and the log that it has set up."""
 
-
-Ready = Callable[[], Awaitable[None]]
+Answer = TypeVar("Answer")
+Ready = Callable[[], None]
+Listeners = Mapping[str, Sequence[socket.socket]]
+"""The sockets of each section that listens."""
 
 
 class StartError(Exception):
@@ -124,20 +153,31 @@ def ready_store(settings: Settings) -> Iterator[ReadyStore]:
 async def open_store(settings: Settings, url: str) -> AsyncIterator[RedisStore]:
     """The store at `url`, closed on the way out."""
     try:
-        reader, writer = connect(url, READ_TIMEOUT), connect(url, CHANGE_TIMEOUT)
-    except (ValueError, TypeError):  # its text repeats the URL, and with it a password
-        msg = "store.url: not a URL of a Redis server (redis://HOST:PORT/0), or it has an option other than db"
-        raise SettingsError(msg) from None
+        where = parse_store_url(url)
+    except ValueError as error:  # its text repeats nothing of the URL
+        raise SettingsError(f"store.url: {error}") from None
     store = RedisStore(
-        reader,
-        writer,
+        Primary(where, sentinel_password=settings.store.sentinel_password),
         peppers=Peppers(settings.store.pepper).keys,
         audit=AuditLimits(settings.audit.max_entries, settings.audit.max_age * _DAY),
+        write_replicas=settings.store.write_replicas,
     )
     try:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """`work` goes on from entry to exit; if some of it fails, so does what goes on beside it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _tls(key: str, upstream: Upstream) -> ssl.SSLContext | None:
@@ -194,6 +234,27 @@ def _backend(api: Api, settings: Settings, credential_fields: frozenset[str], tl
     )
 
 
+class Plan(msgspec.Struct, frozen=True, eq=False):
+    """All that a worker has to know, read and checked: it reads no file.
+
+    `tls`: for each upstream with https, how to talk to it.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    credential_fields: frozenset[str]
+    tls: Mapping[str, ssl.SSLContext | None]
+
+
+def make_plan(settings: Settings) -> Plan:
+    """What `settings` come to, with the files that they name. Raises SettingsError, CatalogError."""
+    catalog = build_catalog(settings)
+    credential_fields = _credential_fields(settings, catalog)
+    _check_passed(settings, credential_fields)
+    tls = {name: _tls(f"upstreams.{name}", upstream) for name, upstream in settings.upstreams.items()}
+    return Plan(settings, catalog, credential_fields, tls)
+
+
 def _check_aiohttp() -> None:
     """The head rules count on what aiohttp's C parser refuses; its Python parser is another one."""
     version = tuple(int(part) for part in aiohttp.__version__.split(".")[:3] if part.isdigit())
@@ -202,31 +263,70 @@ def _check_aiohttp() -> None:
         raise StartError(msg)
 
 
+@contextmanager
+def open_listeners(settings: Settings) -> Iterator[Listeners]:
+    """The sockets of all listeners, closed on the way out. Raises AddressTaken."""
+    # The last to listen is the first to stop: probes see the draining of the clients' listener.
+    wanted = {
+        "health": (settings.health.port != 0, settings.health.host, settings.health.port),
+        "admin": (settings.admin.enabled, settings.admin.host, settings.admin.port),
+        "listen": (True, settings.listen.host, settings.listen.port),
+    }
+    with ExitStack() as stack:
+        listeners = {}
+        for section, (is_on, host, port) in wanted.items():
+            if not is_on:
+                continue
+            try:
+                listeners[section] = open_listener(host, port)
+            except OSError as error:
+                key = "host" if isinstance(error, socket.gaierror) else "port"
+                raise AddressTaken(f"{section}.{key}: {host}:{port}: {_why(error)}") from None
+            for sock in listeners[section]:
+                stack.callback(sock.close)
+            log.info("listening", section=section, url=f"http://{in_url(host)}:{port}")
+        yield listeners
+
+
 class Gateway:
     """All listeners of one process, over one store."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, store: RedisStore) -> None:
+    def __init__(self, plan: Plan, store: RedisStore) -> None:
         """Must be made while the loop runs."""
-        self._settings = settings
-        self._store = store
-        self._health = Health(store)
-        fields = _credential_fields(settings, catalog)
-        _check_passed(settings, fields)
-        # All that can fail comes before the first pool is open.
-        tls = {name: _tls(f"upstreams.{name}", upstream) for name, upstream in settings.upstreams.items()}
+        self._settings = settings = plan.settings
+        self._ends_at = 0.0
+        catalog = plan.catalog
+        self._lookup = TokenLookup(store, on_outage=settings.store.on_outage, stale_grace=settings.store.stale_grace)
+        store.on_change.append(self._lookup.told)
+        self._feed = Feed(store.primary, store, self._lookup, time.monotonic)
+        self._health = Health(self._lookup)
         self._proxy = Proxy(
-            {api.name: _backend(api, settings, fields, tls[api.name]) for api in catalog.apis if api.name in tls}
+            {
+                api.name: _backend(api, settings, plan.credential_fields, plan.tls[api.name])
+                for api in catalog.apis
+                if api.name in plan.tls
+            }
         )
         peppers = Peppers(settings.store.pepper)
+        self._uses = Uses(store)
+        self._sweeper = Sweeper(store, keep=settings.store.keep_expired * _DAY, clock=time.time)
         token_api = UserTokenApi(
-            store, catalog.groups, peppers=peppers, clock=time.time, randomness=secrets.token_bytes
+            store,
+            catalog.groups,
+            trail=AuditTrail(store),
+            uses=self._uses,
+            peppers=peppers,
+            clock=time.time,
+            randomness=secrets.token_bytes,
         )
+        denied_calls = DeniedCalls(store, tuple(settings.listen.prefix.encode().split(b"/")[1:]))
 
         limits = settings.limits
 
         def door(table: RouteTable | None, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
             return Door(
                 admission=Admission(
+                    self._lookup,
                     store,
                     table,
                     credential_fields=catalog.credential_fields,
@@ -239,6 +339,8 @@ class Gateway:
                 access_log=AccessLog(enabled=settings.log.access),
                 max_body=limits.max_body,
                 body_idle_timeout=limits.body_idle_timeout,
+                refused_calls=denied_calls,
+                uses=self._uses,
                 **rest,
             )
 
@@ -251,28 +353,28 @@ class Gateway:
         self._probes = door(None, pages=self._health)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Listening, from entry to exit; on the way out what is under way may finish within `drain_timeout`."""
-        settings = self._settings
+    async def running(self, listeners: Listeners) -> AsyncIterator[None]:
+        """Serving on `listeners`, from entry to exit; on the way out what is under way may finish within
+        `drain_timeout`, in the reverse order of the listeners.
+        """
+        doors = {"listen": self._public, "admin": self._admin, "health": self._probes}
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._proxy.close)
-            # The last to listen is the first to stop: probes see the draining of the clients' listener.
-            if settings.health.port:
-                await self._listen(stack, self._probes, "health", settings.health.host, settings.health.port)
-            if settings.admin.enabled:
-                await self._listen(stack, self._admin, "admin", settings.admin.host, settings.admin.port)
-            await self._listen(stack, self._public, "listen", settings.listen.host, settings.listen.port)
+            await stack.enter_async_context(
+                _beside(self._lookup.run(), self._feed.run(), self._uses.run(), self._sweeper.run())
+            )
+            stack.push_async_callback(self._uses.write)  # when the last request has been counted
+            await self._lookup.settled(_BOOT_PATIENCE)
+            for section, sockets in listeners.items():
+                await self._serve(stack, doors[section], sockets)
             self._health.why_not = None
             try:
                 yield
             finally:
                 self._health.why_not = "draining"
+                self._ends_at = time.monotonic() + self._settings.limits.drain_timeout
 
-    async def _drain(self, site: web.TCPSite, handler: Handler) -> None:
-        await site.stop()
-        await handler.drain(self._settings.limits.drain_timeout)
-
-    async def _listen(self, stack: AsyncExitStack, door: Door, section: str, host: str, port: int) -> None:
+    async def _serve(self, stack: AsyncExitStack, door: Door, sockets: Sequence[socket.socket]) -> None:
         handler = Handler(door)
         server = Server(
             handler,
@@ -282,25 +384,17 @@ class Gateway:
         runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, host, port)
-        try:
+        sites = [web.SockSite(runner, sock, backlog=BACKLOG) for sock in sockets]
+        await stack.enter_async_context(_beside(handler.cut_dead()))
+        stack.push_async_callback(self._drain, sites, server, handler)
+        for site in sites:
             await site.start()
-            stack.push_async_callback(self._drain, site, handler)
-        except OSError as error:
-            key = "host" if isinstance(error, socket.gaierror) else "port"
-            raise AddressTaken(f"{section}.{key}: {host}:{port}: {_why(error)}") from None
-        log.info("listening", section=section, url=f"http://{in_url(host)}:{port}")
 
-
-async def _watch(running: Callable[[], bool], stop: asyncio.Event) -> None:
-    """End the gateway when its embedded server has ended: nobody would start that again."""
-    while not stop.is_set():
-        if not running():
-            log.error("the embedded server has ended")
-            raise StoreUnavailable("the embedded server has ended, and the gateway with it")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WATCH_INTERVAL):
-                await stop.wait()
+    async def _drain(self, sites: Sequence[web.SockSite], server: Server, handler: Handler) -> None:
+        for site in sites:
+            await site.stop()
+        left = max(0.0, self._ends_at - time.monotonic())
+        await handler.drain(left, lambda: bool(server.connections))
 
 
 def _why(error: OSError) -> str:
@@ -309,56 +403,131 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
-async def _serve(settings: Settings, catalog: Catalog, found: ReadyStore, ready: Ready | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with open_store(settings, found.url) as store:
-        await _claim(store)
-        async with Gateway(settings, catalog, store).running():
-            log.info("ready", apis=sorted(settings.upstreams))
-            if ready is not None:
-                await ready()
-            await (_watch(found.is_running, stop) if found.is_running else stop.wait())
-            log.info("stopping")
+async def _work(plan: Plan, url: str, listeners: Listeners, begun: Callable[[], None], stop: asyncio.Event) -> None:
+    """What a worker does, from its start to its end."""
+    async with open_store(plan.settings, url) as store, Gateway(plan, store).running(listeners):
+        begun()
+        await stop.wait()
 
 
-async def _claim(store: RedisStore) -> None:
+async def _claim(settings: Settings, url: str) -> None:
     """Refuse a store that must not be used with these settings; one that is away may come back."""
-    try:
-        await store.prepare()
-    except StoreUnavailable as error:
-        log.warning("store unavailable", error=str(error))
+    async with open_store(settings, url) as store:
+        try:
+            await store.prepare()
+        except StoreUnavailable as error:
+            log.warning("store unavailable", error=str(error))
 
 
-def serve(settings: Settings, ready: Ready | None = None) -> None:
-    """Run the gateway until SIGINT or SIGTERM; `ready` is awaited once it listens.
+def _keep_fixed(running: Settings, settings: Settings) -> Settings:
+    """`settings`, but for what only a restart can change; a line in the log names what that is."""
+    changed = []
+    for key in _FIXED:
+        section, _, name = key.partition(".")
+        before, now = getattr(running, section), getattr(settings, section)
+        if getattr(before, name) != getattr(now, name):
+            changed.append(key)
+            kept = msgspec.structs.replace(now, **{name: getattr(before, name)})
+            settings = msgspec.structs.replace(settings, **{section: kept})
+    if changed:
+        log.warning("only a restart changes these settings: the running values stay", keys=changed)
+    return settings
 
-    Raises SettingsError, CatalogError, EmbeddedError, StoreRefused, StartError.
+
+def _fleet(plan: Plan, url: str, listeners: Listeners) -> Fleet:
+    return Fleet(
+        size=plan.settings.listen.workers,
+        work=partial(_work, plan, url, listeners),
+        end_timeout=plan.settings.limits.drain_timeout + _TO_END,
+    )
+
+
+def serve(settings: Settings, load: Callable[[], Settings], ready: Ready | None = None) -> None:
+    """Run the gateway until SIGINT or SIGTERM; `load` reads the settings anew at SIGHUP, `ready` is called once all
+    workers serve.
+
+    Raises SettingsError, CatalogError, EmbeddedError, StoreRefused, StartError, WorkersFailed, StoreUnavailable.
     """
     _check_aiohttp()
-    catalog = build_catalog(settings)
-    with ready_store(settings) as found, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, catalog, found, ready))
+    plan = make_plan(settings)
+    with ready_store(settings) as found:
+        # Nothing that this loop started is left when the workers are forked.
+        asyncio.run(_claim(settings, found.url))
+
+        def reread() -> Fleet | None:
+            try:
+                plan = make_plan(_keep_fixed(settings, load()))
+                asyncio.run(_claim(plan.settings, found.url))
+            except (SettingsError, CatalogError, StoreRefused) as error:
+                log.error("not reloaded: the old settings stay in force", error=str(error))
+                return None
+            return _fleet(plan, found.url, listeners)
+
+        def watch() -> None:
+            if found.is_running is not None and not found.is_running():
+                # Nobody would start that again.
+                log.error("the embedded server has ended")
+                raise StoreUnavailable("the embedded server has ended, and the gateway with it")
+
+        def told() -> None:
+            log.info("ready", apis=sorted(settings.upstreams), workers=settings.listen.workers)
+            if ready is not None:
+                ready()
+
+        with open_listeners(settings) as listeners:
+            Master(
+                _fleet(plan, found.url, listeners),
+                [sock for sockets in listeners.values() for sock in sockets],
+                reread=reread,
+                watch=watch,
+                ready=told,
+            ).run()
 
 
-async def _initialise(settings: Settings, catalog: Catalog, url: str, user_id: str) -> tuple[Token, Sensitive]:
+def ask_store(settings: Settings, question: Callable[[RedisStore], Awaitable[Answer]]) -> Answer:
+    """What `question` of the store comes to; a running gateway's is found, and an embedded one started if need be.
+
+    Raises what `question` raises, and SettingsError, EmbeddedError, StoreRefused, StoreUnavailable.
+    """
+
+    async def ask(url: str) -> Answer:
+        async with open_store(settings, url) as store:
+            await store.prepare()
+            return await question(store)
+
+    with ready_store(settings) as found:
+        return asyncio.run(ask(found.url))
+
+
+async def _initialise(
+    settings: Settings, catalog: Catalog, store: RedisStore, *, recover: bool
+) -> tuple[Token, Sensitive]:
+    first = await store.first_owner() if recover else None
+    if recover and first is None:
+        raise StartError("there is no owner to recover in this store: without --recover, init makes the first")
+    # An account cannot take the first user's place: another user does.
+    user_id = first.id if first and first.kind is OwnerKind.USER else secrets.token_hex(16)
     now = time.time()
     owner, token, secret = first_owner(
         catalog.groups, Peppers(settings.store.pepper), user_id, now, secrets.token_bytes
     )
-    async with open_store(settings, url) as store:
-        await store.prepare()
+    if not recover:
         await store.initialise(owner, token, now)
+        return token, secret
+    with suppress(StoreUnavailable):  # a record that cannot be read is made anew
+        if old := await store.get_owner(owner.ref):
+            owner = msgspec.structs.replace(owner, name=old[0].name, issued_on=old[0].issued_on)
+    token = msgspec.structs.replace(token, name="Recovered token: every right")
+    await store.recover(owner, token, now)
     return token, secret
 
 
-def initialise(settings: Settings) -> tuple[Token, Sensitive, Catalog]:
+def initialise(settings: Settings, *, recover: bool = False) -> tuple[Token, Sensitive, Catalog]:
     """Make the first owner and its token; returns the token and its secret. Raises Conflict when there is an owner,
     and what `serve` raises.
+
+    With `recover` the first owner gets another token, and its record is active and whole again; there must be one.
     """
     catalog = build_catalog(settings)
-    with ready_store(settings) as found:
-        token, secret = asyncio.run(_initialise(settings, catalog, found.url, secrets.token_hex(16)))
+    token, secret = ask_store(settings, lambda store: _initialise(settings, catalog, store, recover=recover))
     return token, secret, catalog

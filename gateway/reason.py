@@ -40,6 +40,7 @@ class Reason(StrEnum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     STORE_UNAVAILABLE = "store_unavailable"
     NOT_REPLICATED = "not_replicated"
+    FROZEN = "frozen"
     DRAINING = "draining"
     INTERNAL_ERROR = "internal_error"
 
@@ -103,7 +104,12 @@ REFUSALS: Final[Mapping[Reason, Refusal]] = MappingProxyType(
             status=504, code=10504, message="The API behind the gateway did not answer in time"
         ),
         Reason.STORE_UNAVAILABLE: Refusal(status=503, code=10500, message="The token store cannot be reached"),
-        Reason.NOT_REPLICATED: Refusal(status=503, code=10500, message="The change is stored, not replicated"),
+        Reason.NOT_REPLICATED: Refusal(
+            status=503, code=10500, message="The change is stored, not replicated: a failover may undo it"
+        ),
+        Reason.FROZEN: Refusal(
+            status=503, code=10500, message="The gateway is frozen: no token works until it is thawed"
+        ),
         Reason.DRAINING: Refusal(status=503, code=10500, message="The gateway is shutting down"),
         Reason.INTERNAL_ERROR: Refusal(status=503, code=10500, message="The gateway failed to answer"),
     }
@@ -126,6 +132,15 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """A limit that was reached: so many in a window of seconds; `wait` seconds until there is more."""
+
+    name: str
+    quota: int
+    window: int
+    wait: int
+
+
 class Deny(msgspec.Struct, frozen=True, kw_only=True):
     """No, for one reason; the rest is what the caller may know about it."""
 
@@ -141,7 +156,13 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     """What the path can do (405): `Allow`."""
     faults: tuple[Fault, ...] = ()
     token_id: str = ""
-    """Of a token that was proved before it was refused: for the log alone."""
+    """Of a token that was proved before it was refused: for log, audit and counters alone, as are the next two."""
+    owner: str = ""
+    """That token's owner, as `OwnerRef.key`."""
+    route: str = ""
+    """Method and path template of the route that was asked for, if there is one."""
+    limit: Limit | None = None
+    """Which limit was reached (429)."""
     outcome_unknown: bool = False
     """A write was sent to the store, and nobody knows whether it happened: clients must not repeat it."""
 
@@ -184,6 +205,13 @@ def refuse(deny: Deny) -> Answer:
         fields.append(("X-Accepted-Permissions", ", ".join(deny.needs)))
     if deny.reason is Reason.METHOD_NOT_ALLOWED:
         fields.append(("Allow", ", ".join(deny.methods)))
+    if deny.limit is not None:
+        limit = deny.limit
+        fields += [
+            ("Retry-After", str(limit.wait)),
+            ("Ratelimit-Policy", f'"{limit.name}";q={limit.quota};w={limit.window}'),
+            ("Ratelimit", f'"{limit.name}";r=0;t={limit.wait}'),
+        ]
     if deny.outcome_unknown or deny.reason is Reason.NOT_REPLICATED:
         # Cloudflare's SDKs repeat a 503 by themselves unless this says no.
         fields.append(("X-Should-Retry", "false"))
@@ -195,7 +223,7 @@ def succeed(
     result: object,
     *,
     messages: Sequence[tuple[int, str]] = (),
-    result_info: Mapping[str, int] | None = None,
+    result_info: Mapping[str, object] | None = None,
     fields: Sequence[tuple[str, str]] = (),
 ) -> Answer:
     """A 200 with `result` in the v4 envelope; `messages` are (code, text)."""

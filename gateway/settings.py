@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from gateway.catalog.document import key_and_fault
 from gateway.catalog.target import fault_in_segment
+from gateway.store_url import Sentinels, parse_store_url
 from gateway.tokens.condition import Network, parse_network
 from gateway.tokens.secret import Sensitive
 
@@ -198,7 +199,6 @@ class Settings(_Section, frozen=True):
 
 _LATER: Final = (
     "listen.unix",
-    "listen.workers",
     "listen.proxy_protocol",
     "listen.max_connections",
     "listen.tls.cert",
@@ -209,11 +209,6 @@ _LATER: Final = (
     "authz.port",
     "authz.trusted",
     "authz.hand_out_credential",
-    "store.on_outage",
-    "store.stale_grace",
-    "store.write_replicas",
-    "store.keep_expired",
-    "store.sentinel_password",
     "limits.rate.requests",
     "limits.rate.period",
     "limits.header_timeout",
@@ -406,10 +401,14 @@ def _check(settings: Settings) -> None:
 
 def _check_store(store: Store) -> None:
     url = store.url.reveal()
-    if url.startswith(("redis+sentinel://", "redis+cluster://")):
-        raise _Wrong("store.url", f"{url.partition(':')[0]}:// is {_NOT_YET}")
-    if url != "embedded" and not url.startswith(("redis://", "rediss://", "unix://")):
-        raise _Wrong("store.url", '"embedded", redis://, rediss:// or unix://')
+    sentinels = False
+    if url != "embedded":
+        try:
+            sentinels = isinstance(parse_store_url(url), Sentinels)
+        except ValueError as error:
+            raise _Wrong("store.url", str(error)) from None
+    if store.sentinel_password and not sentinels:
+        raise _Wrong("store.sentinel_password", "it is only for a store.url of redis+sentinel://")
     if any(not pepper for pepper in store.pepper):
         raise _Wrong("store.pepper", "a pepper is empty")
 

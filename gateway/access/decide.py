@@ -6,44 +6,36 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.access.decision import Allow, Decision
 from gateway.access.question import Question
-from gateway.access.rights import gives
 from gateway.catalog.api import Named, Route, Where
 from gateway.catalog.route_table import Matched, MethodUnknown, PathUnknown
 from gateway.reason import Deny, Reason
-from gateway.tokens.owner import OwnerKind, OwnerStatus
-from gateway.tokens.token import Status, Token
+from gateway.tokens.token import Status
 
 
 def check_status(ask: Question) -> Deny | None:
     """The token, and its owner, are switched on."""
-    owner = ask.principal.owner
-    active = ask.principal.token.status is Status.ACTIVE
-    if active and owner is not None and owner.status is OwnerStatus.ACTIVE:
+    token = ask.principal.token
+    if token.status is Status.ACTIVE and token.ceiling is not None and token.ceiling.active:
         return None
     return Deny(reason=Reason.TOKEN_DISABLED)
 
 
-def why_not_at(token: Token, now: float) -> Reason | None:
-    """Why `token` cannot be used at `now` (Unix seconds, UTC), or None.
+def check_dates(ask: Question) -> Deny | None:
+    """The token lives now.
 
     A token lives in [not_before, expires_on): in the very second of `expires_on` it is dead.
     """
-    if token.not_before is not None and now < token.not_before:
-        return Reason.TOKEN_NOT_YET_VALID
-    if token.expires_on is not None and now >= token.expires_on:
-        return Reason.TOKEN_EXPIRED
+    token = ask.principal.token
+    if token.not_before is not None and ask.now < token.not_before:
+        return Deny(reason=Reason.TOKEN_NOT_YET_VALID)
+    if token.expires_on is not None and ask.now >= token.expires_on:
+        return Deny(reason=Reason.TOKEN_EXPIRED)
     return None
-
-
-def check_dates(ask: Question) -> Deny | None:
-    """The token lives now."""
-    reason = why_not_at(ask.principal.token, ask.now)
-    return Deny(reason=reason) if reason else None
 
 
 def check_address(ask: Question) -> Deny | None:
     """The client is where the token may be used."""
-    if ask.principal.address_rule.admits(ask.address):
+    if ask.principal.token.address_rule.admits(ask.address):
         return None
     return Deny(reason=Reason.IP_DENIED, address=str(ask.address or "unknown"))
 
@@ -51,21 +43,22 @@ def check_address(ask: Question) -> Deny | None:
 def check_route(ask: Question) -> Deny | None:
     """There is a route, and it takes its credential in the field in which it came."""
     match ask.match:
-        case PathUnknown():
-            return Deny(reason=Reason.NO_ROUTE, path=ask.target.path.decode("ascii"))
-        case MethodUnknown(methods):
-            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=methods)
-        case Matched(route):
-            if ask.principal.credential_field not in route.api.credential_fields:
+        case Matched():
+            api = ask.match.route.api
+            if ask.principal.credential_field not in api.credential_fields:
                 return Deny(reason=Reason.MISSING_CREDENTIALS)
-            if _names(ask.target.query) & route.api.forbid_query:
+            if ask.target.query and api.forbid_query and _names(ask.target.query) & api.forbid_query:
                 return Deny(reason=Reason.BAD_REQUEST, detail="query: a parameter that this API does not take")
             return None
+        case MethodUnknown(methods):
+            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=methods)
+        case PathUnknown():
+            return Deny(reason=Reason.NO_ROUTE, path=ask.target.path.decode("ascii"))
 
 
-def _names(query: bytes | None) -> set[bytes]:
+def _names(query: bytes) -> set[bytes]:
     """The names of a query's parameters, as a form decoder reads them."""
-    pairs = (query or b"").replace(b";", b"&").split(b"&")
+    pairs = query.replace(b";", b"&").split(b"&")
     return {unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")) for pair in pairs}
 
 
@@ -76,12 +69,7 @@ def check_policies(ask: Question) -> Deny | None:
     route = ask.match.route
     if route.where is Where.NOWHERE:
         return None
-    principal = ask.principal
-    owner = principal.token.owner
-    touched = route.touched(ask.target.segments, owner.id if owner.kind is OwnerKind.USER else None)
-    if touched is not None and all(
-        gives(rights, route.opened_by, touched) for rights in (principal.rights, principal.ceiling)
-    ):
+    if ask.principal.token.opens(route, ask.target.segments):
         return None
     return Deny(reason=Reason.FORBIDDEN, needs=route.permissions, note=in_words(route))
 

@@ -1,11 +1,14 @@
 """What decisions and the token API need of a store, in their own words."""
 
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 import msgspec
 
+from gateway.access.compiled import CompiledToken
 from gateway.access.principal import Record
+from gateway.reason import Deny
+from gateway.tokens.condition import Address
 from gateway.tokens.owner import Owner, OwnerRef
 from gateway.tokens.token import Token
 
@@ -21,6 +24,10 @@ class StoreUnavailable(Exception):  # noqa: N818 - it says what is the case
         self.outcome_unknown = outcome_unknown
 
 
+class NotReplicated(Exception):  # noqa: N818 - it says what is the case
+    """The change is made on the primary; too few replicas have it: a failover may undo it."""
+
+
 class Conflict(Exception):  # noqa: N818 - it says what is the case
     """The document is not what it was when it was read (or, at a creation, is already there). Nothing was written."""
 
@@ -29,12 +36,22 @@ class Action(StrEnum):
     """What was done, in the audit."""
 
     INIT = "init"
+    RECOVER = "recover"
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
     ROLL = "roll"
     REVOKE_SELF = "revoke-self"
     RESIGN = "resign"
+    EXPIRE = "expire"
+    IMPORT = "import"
+    REPAIR = "repair"
+    OWNER_CREATE = "owner-create"
+    OWNER_UPDATE = "owner-update"
+    OWNER_DELETE = "owner-delete"
+    FREEZE = "freeze"
+    THAW = "thaw"
+    DENIED = "denied"
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -46,6 +63,16 @@ class Actor(msgspec.Struct, frozen=True):
     request_id: str
 
 
+class Denied(msgspec.Struct, frozen=True):
+    """A call of the token API that was refused to a token which had proved itself."""
+
+    method: str
+    path: str
+    reason: str
+    token_id: str
+    """The token in the path, "" if there is none."""
+
+
 class Page(msgspec.Struct, frozen=True):
     """One page of an owner's tokens, in order of issue, and how many there are in all."""
 
@@ -54,7 +81,10 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class TokenStore(Protocol):
-    """Documents of tokens and owners. Every method raises StoreUnavailable; no error of a library gets past here."""
+    """Documents of tokens and owners.
+
+    Every method raises StoreUnavailable, every change NotReplicated too; no error of a library gets past here.
+    """
 
     async def get(self, token_id: str) -> Record | None:
         """The token and its owner, or None when there is no such token."""
@@ -76,5 +106,21 @@ class TokenStore(Protocol):
     async def initialise(self, owner: Owner, token: Token, now: float) -> None:
         """Store the first owner and its token. Raises Conflict when there is an owner."""
 
-    async def ping(self) -> None:
-        """Return when the store answers and is ours to use."""
+    async def denied(self, what: Denied, by: Actor, now: float) -> None:
+        """Put a refused call into the audit."""
+
+
+class Miss(Enum):
+    """What `Tokens.look` answers when it takes a read to know."""
+
+    MISS = "not in memory"
+
+
+class Tokens(Protocol):
+    """Compiled tokens, as this process knows them. None is an unknown id; a Deny, that nobody can say now."""
+
+    def look(self, token_id: str) -> CompiledToken | Deny | Miss | None:
+        """The token out of memory: no I/O."""
+
+    async def fetch(self, token_id: str, address: Address | None) -> CompiledToken | Deny | None:
+        """The token after a Miss, for a client at `address`. Never raises."""

@@ -1,14 +1,17 @@
-"""Who asks, proved. The comparison of digests is the only maker of a `Principal`."""
+"""Who asks, proved. The comparison of digests is the only maker of a `Principal`; one is made of another here too."""
+
+from typing import Final
 
 import msgspec
 
-from gateway.access.rights import Right, compile_rights
+from gateway.access.compiled import CompiledToken
 from gateway.reason import Deny, Reason
-from gateway.tokens.condition import AddressRule
 from gateway.tokens.digest import Digest, Peppers
 from gateway.tokens.owner import Owner
 from gateway.tokens.secret import Credential
 from gateway.tokens.token import Token
+
+_UNKNOWN: Final = Deny(reason=Reason.UNKNOWN_TOKEN)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -22,41 +25,44 @@ class Record(msgspec.Struct, frozen=True):
     raw: bytes
 
 
-class Principal(msgspec.Struct, frozen=True):
-    """A token whose secret the client has, compiled for decisions."""
+class Principal(msgspec.Struct, frozen=True, gc=False):
+    """A token whose secret the client has."""
 
-    token: Token
-    owner: Owner | None
+    token: CompiledToken
     digest: Digest
     """The one of the token's digests that was proved."""
-    address_rule: AddressRule
-    rights: tuple[Right, ...]
-    ceiling: tuple[Right, ...]
-    """The owner's own rights: a request must pass both, each looked at alone."""
     credential_field: str
 
 
-def prove(credential: Credential, record: Record | None, peppers: Peppers, now: float) -> Principal | Deny:
+def prove(credential: Credential, compiled: CompiledToken | None, peppers: Peppers, now: float) -> Principal | Deny:
     """The principal that `credential` shows, or "unknown token".
 
-    An unknown id, a wrong secret and a wrong prefix look alike from outside: same work, same answer. Raises ValueError
-    for a record that cannot be read.
+    `compiled`: the token of the id in the credential; None where there is none. An unknown id, a wrong secret and a
+    wrong prefix look alike from outside: same work, same answer.
     """
-    unknown = Deny(reason=Reason.UNKNOWN_TOKEN)
-    if record is None:
+    if compiled is None:
         peppers.compare_in_vain(credential.secret, now)
-        return unknown
-    token = record.token
-    # Every digest is tried, so that time does not tell which one it was.
-    proofs = [digest for digest in token.digests if peppers.proves(digest, credential.secret, now)]
-    if not proofs or token.owner.kind is not credential.kind:
-        return unknown
-    return Principal(
-        token=token,
-        owner=record.owner,
-        digest=proofs[0],
-        address_rule=AddressRule(token.condition),
-        rights=compile_rights(token.policies),
-        ceiling=compile_rights(record.owner.policies if record.owner else ()),
-        credential_field=credential.field,
-    )
+        return _UNKNOWN
+    proved = None
+    for digest in compiled.digests:  # every one, so that time does not tell which it was
+        if peppers.proves(digest, credential.secret, now) and proved is None:
+            proved = digest
+    if proved is None or compiled.owner.kind is not credential.kind:
+        return _UNKNOWN
+    return Principal(compiled, proved, credential.field)
+
+
+def renew(principal: Principal, compiled: CompiledToken | None, now: float) -> Principal | None:
+    """Who `principal` is now that its token is `compiled` (None: gone); None where its secret proves nothing any more.
+
+    For a request that goes on for long: the secret is not shown again, so the digest that it proved has to be there.
+    """
+    digest = principal.digest
+    if compiled is None or digest not in compiled.digests or (digest.ends is not None and now >= digest.ends):
+        return None
+    return Principal(compiled, digest, principal.credential_field)
+
+
+def resigned(principal: Principal, digest: Digest) -> Principal:
+    """`principal` after its digest was made anew: `digest` is of the same secret, and is the one that `renew` finds."""
+    return Principal(principal.token, digest, principal.credential_field)

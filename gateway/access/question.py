@@ -8,7 +8,7 @@ from gateway.catalog.target import Target
 from gateway.tokens.condition import Address
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(msgspec.Struct, frozen=True, gc=False):
     """May `principal`, at `address` (unmapped; None on a Unix socket) and at `now` (Unix seconds), do this?"""
 
     principal: Principal

@@ -1,4 +1,4 @@
-"""The query parameters of lists (token API: List Tokens), read strictly."""
+"""The query parameters of lists (token API: List Tokens; audit logs: Get user audit logs), read strictly."""
 
 import re
 from typing import Final
@@ -7,16 +7,31 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gateway.reason import Deny, Reason
+from gateway.store.audit import AuditQuery, is_entry_id
+from gateway.tokens.timestamp import parse_timestamp
 
 _WHOLE: Final = re.compile(r"\d{1,9}(?:\.0)?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 DEFAULT_PER_PAGE: Final = 20
 LEAST_PER_PAGE: Final = 5
 MOST_PER_PAGE: Final = 50
+DEFAULT_ENTRIES: Final = 100
+MOST_ENTRIES: Final = 1000
+_HIGHEST_PAGE: Final = 999_999_999
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_ACTION: Final = re.compile(r"[a-z][a-z-]{0,63}", re.ASCII)
 
 
 class _Unfit(Exception):  # noqa: N818 - never leaves this module
     pass
+
+
+class AuditCall(msgspec.Struct, frozen=True):
+    """Which entries of the audit, and what the caller calls their page."""
+
+    asked: AuditQuery
+    page: int
 
 
 class ListQuery(msgspec.Struct, frozen=True):
@@ -58,10 +73,60 @@ def list_query(query: bytes) -> ListQuery | Deny:
         return _bad("include_expired is true or false")
     try:
         return ListQuery(
-            page=_number(found, "page", 1, 1, 999_999_999),
+            page=_number(found, "page", 1, 1, _HIGHEST_PAGE),
             per_page=_number(found, "per_page", DEFAULT_PER_PAGE, LEAST_PER_PAGE, MOST_PER_PAGE),
             descending=direction == "desc",
             include_expired=_BOOLEANS[expired],
         )
     except _Unfit as unfit:
         return _bad(str(unfit))
+
+
+def audit_call(query: bytes) -> AuditCall | Deny:
+    """`since`, `before`, `action.type`, `id`, `direction`, `page`, `per_page` as Cloudflare's audit logs have them, and
+    `token`, `cursor` of ours; others are ignored.
+    """
+    found = parameters(query)
+    if isinstance(found, Deny):
+        return found
+    direction = found.get("direction", "desc")
+    if direction not in ("asc", "desc"):
+        return _bad("direction is asc or desc")
+    for name, fits, what in (
+        ("id", is_entry_id, "an entry's id"),
+        ("cursor", is_entry_id, "the cursor of an earlier answer"),
+        ("token", _TOKEN_ID.fullmatch, "a token's id: 32 lower-case hex digits"),
+        ("action.type", _ACTION.fullmatch, "an action, such as update"),
+    ):
+        if name in found and not fits(found[name]):
+            return _bad(f"{name} is {what}")
+    try:
+        page = _number(found, "page", 1, 1, _HIGHEST_PAGE)
+        count = _number(found, "per_page", DEFAULT_ENTRIES, 1, MOST_ENTRIES)
+        since, before = (_moment(found, name) for name in ("since", "before"))
+    except _Unfit as unfit:
+        return _bad(str(unfit))
+    return AuditCall(
+        AuditQuery(
+            count=count,
+            skip=(page - 1) * count,
+            descending=direction == "desc",
+            since=since,
+            before=before,
+            entry=found.get("id", ""),
+            token=found.get("token", ""),
+            action=found.get("action.type", ""),
+            cursor=found.get("cursor", ""),
+        ),
+        page,
+    )
+
+
+def _moment(found: dict[str, str], name: str) -> int | None:
+    text = found.get(name)
+    if text is None:
+        return None
+    moment = parse_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+    if moment is None:
+        raise _Unfit(f"{name} is a date, or a date and time with its offset (RFC 3339; a + is written %2B)")
+    return moment

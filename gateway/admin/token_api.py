@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
@@ -11,11 +11,13 @@ import msgspec
 import structlog
 
 from gateway.access.decision import Allow
-from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable, TokenStore
+from gateway.access.ports import Action, Actor, Conflict, NotReplicated, StoreUnavailable, TokenStore
 from gateway.access.principal import Record
+from gateway.admin.audit import Trail, show_audit
 from gateway.admin.query import list_query, parameters
 from gateway.reason import Answer, Deny, Fault, Reason, succeed
 from gateway.server.ports import Call
+from gateway.store.use import Use
 from gateway.tokens import lifecycle
 from gateway.tokens.digest import Peppers
 from gateway.tokens.permission_group import PermissionGroups
@@ -67,14 +69,26 @@ def matches(if_match: Sequence[bytes], raw: bytes) -> bool:
     return not tags or tags == [b"*"] or entity_tag(raw).encode() in tags
 
 
+class UseReader(Protocol):
+    """What tokens were used for, as far as it is known. Never raises."""
+
+    async def last_used(self, token_ids: Sequence[str]) -> list[int | None]:
+        """When each was last used (Unix seconds)."""
+
+    async def use(self, token_id: str) -> Use:
+        """All that is known of one token's use."""
+
+
 class UserTokenApi:
     """The `TokenApi` for tokens that users own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, and what it needs to make a token
         self,
         store: TokenStore,
         groups: PermissionGroups,
         *,
+        trail: Trail,
+        uses: UseReader,
         peppers: Peppers,
         clock: Callable[[], float],
         randomness: Randomness,
@@ -82,6 +96,8 @@ class UserTokenApi:
         """`clock`: Unix seconds; `randomness`: so many bytes of the operating system's."""
         self._store = store
         self._groups = groups
+        self._trail = trail
+        self._uses = uses
         self._peppers = peppers
         self._clock = clock
         self._randomness = randomness
@@ -96,6 +112,7 @@ class UserTokenApi:
             "delete": self._delete,
             "roll": self._roll,
             "revoke-self": self._revoke_self,
+            "audit": self._audit,
         }
 
     @property
@@ -110,6 +127,9 @@ class UserTokenApi:
         except StoreUnavailable as error:
             log.error("store unavailable", error=str(error), request_id=call.request_id)
             return Deny(reason=Reason.STORE_UNAVAILABLE, outcome_unknown=error.outcome_unknown)
+        except NotReplicated:
+            log.error("change not replicated", request_id=call.request_id)
+            return Deny(reason=Reason.NOT_REPLICATED)
 
     async def _list(self, request: Request) -> Answer | Deny:
         query = list_query(request.call.query)
@@ -124,8 +144,9 @@ class UserTokenApi:
             include_expired=query.include_expired,
             now=now,
         )
+        last_used = await self._uses.last_used([token.id for token in page.tokens])
         return succeed(
-            [show_token(token, self._groups, now) for token in page.tokens],
+            [show_token(token, self._groups, now, used) for token, used in zip(page.tokens, last_used, strict=True)],
             result_info={
                 "page": query.page,
                 "per_page": query.per_page,
@@ -158,7 +179,14 @@ class UserTokenApi:
 
     async def _get(self, request: Request) -> Answer | Deny:
         record = await self._find(request)
-        return self._show(record.token, record.raw) if record else _NO_TOKEN
+        if record is None:
+            return _NO_TOKEN
+        use = await self._uses.use(record.token.id)
+        shown = show_token(record.token, self._groups, self._clock(), use.last_used_on)
+        if use.last_used_on is not None:
+            shown["usage"] = {"last_address": use.last_address, "requests": use.requests}
+        # The tag is the document's, and use is no part of it: to use a token is not to change it.
+        return succeed(shown, fields=[("ETag", entity_tag(record.raw))])
 
     async def _update(self, request: Request) -> Answer | Deny:
         def change(record: Record, now: float) -> Token | Deny:
@@ -213,6 +241,9 @@ class UserTokenApi:
                 if (name is None or group.name == name) and (scope is None or scope in group.scopes)
             ]
         )
+
+    async def _audit(self, request: Request) -> Answer | Deny:
+        return await show_audit(self._trail, self._groups, request.call.query)
 
     async def _find(self, request: Request, token_id: str | None = None) -> Record | None:
         """The record of a token that the caller's owner owns."""

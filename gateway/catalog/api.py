@@ -94,8 +94,13 @@ class Api(msgspec.Struct, frozen=True):
     forbid_query: frozenset[bytes]
 
 
-class Route(msgspec.Struct, frozen=True):
-    """Methods and path -> permission groups (any of) + resource."""
+class Route(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """Methods and path -> permission groups (any of) + resource.
+
+    It is equal to itself alone, so that an answer remembered for a route never outlives the catalogue it is of, and so
+    that looking one up does not hash all that is in it. `gc=False`: it leads back to nobody, and what is remembered by
+    it need not be walked through either.
+    """
 
     api: Api
     methods: tuple[str, ...]
@@ -117,16 +122,20 @@ class Route(msgspec.Struct, frozen=True):
         """Names of the groups that open the route."""
         return tuple(group.name for group in self.groups)
 
+    def naming(self, segments: tuple[bytes, ...]) -> bytes:
+        """The segment that names what a request touches; empty where none does."""
+        return segments[self.where.position] if isinstance(self.where, Named) else b""
+
     def touched(self, segments: tuple[bytes, ...], user_id: str | None) -> Touched | None:
         """What a request for `segments` touches; None when the path alone does not say."""
         match self.where:
+            case Named():
+                value = self.naming(segments).decode("ascii")
+                if self.where.scope is Scope.ZONE:
+                    return Zone(canonical_zone_name(value) if self.api.zone_key == "dns-name" else value)
+                return Account(value) if self.where.scope is Scope.ACCOUNT else User(value)
             case Where.SELF if user_id is not None:
                 return User(user_id)
-            case Named(scope, position):
-                value = segments[position].decode("ascii")
-                if scope is Scope.ZONE:
-                    return Zone(canonical_zone_name(value) if self.api.zone_key == "dns-name" else value)
-                return Account(value) if scope is Scope.ACCOUNT else User(value)
             case _:
                 return None
 

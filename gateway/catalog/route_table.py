@@ -49,6 +49,15 @@ class _Node:
             return self.variables.setdefault(segment.grammar, _Node())
         return self.literals.setdefault(segment, _Node())
 
+    def step(self, segment: bytes) -> "_Node | None":
+        """Where `segment` leads from here."""
+        found = self.literals.get(segment)
+        if found is None:
+            for grammar, child in self.variables.items():
+                if grammar.accepts(segment):
+                    return child
+        return found
+
 
 def _rank(route: Route) -> tuple[int, ...]:
     """Smaller wins: left to right, a literal before a variable, a narrow grammar before a wide one."""
@@ -141,9 +150,7 @@ class RouteTable:
         nodes = []
         node = self._root
         for segment in segments:
-            step = node.literals.get(segment) or next(
-                (child for grammar, child in node.variables.items() if grammar.accepts(segment)), None
-            )
+            step = node.step(segment)
             if step is None:
                 break
             nodes.append(step)

@@ -28,6 +28,8 @@ class Envelope(msgspec.Struct, frozen=True):
         """Of a list."""
 
         total_pages: int = 0
+        cursor: str | None = None
+        newest: str | None = None
 
     success: bool
     result: Any = None
@@ -58,6 +60,20 @@ class ShownPolicy(msgspec.Struct, frozen=True):
     resources: dict[str, Any]
 
 
+class ShownUse(msgspec.Struct, frozen=True):
+    """What a token was used for."""
+
+    class Requests(msgspec.Struct, frozen=True):
+        """So many for one route, with one result; `route` "": there was none."""
+
+        route: str
+        result: str
+        count: int
+
+    last_address: str | None = None
+    requests: tuple[Requests, ...] = ()
+
+
 class ShownToken(msgspec.Struct, frozen=True):
     """A token as far as people are shown it; fields of a later version are passed over."""
 
@@ -72,6 +88,7 @@ class ShownToken(msgspec.Struct, frozen=True):
     not_before: str | None = None
     expires_on: str | None = None
     owner: Owner | None = None
+    usage: ShownUse | None = None
     value: str | None = None
     """The secret, where a token was just made."""
 
@@ -106,3 +123,55 @@ class Group(msgspec.Struct, frozen=True):
     id: str
     name: str
     scopes: tuple[str, ...] = ()
+
+
+class ShownEntry(msgspec.Struct, frozen=True):
+    """An entry of the audit as far as people are shown it."""
+
+    class Action(msgspec.Struct, frozen=True):
+        """What was done; `result` False: it was refused."""
+
+        type: str
+        result: bool | None = None
+
+    class Actor(msgspec.Struct, frozen=True):
+        """Who did it."""
+
+        id: str | None = None
+        type: str | None = None
+        ip: str | None = None
+
+    class Resource(msgspec.Struct, frozen=True):
+        """To what."""
+
+        type: str | None = None
+        id: str | None = None
+
+    class Metadata(msgspec.Struct, frozen=True):
+        """The gateway's own."""
+
+        actor_token: str | None = None
+        method: str | None = None
+        path: str | None = None
+        reason: str | None = None
+        unreadable: bool = False
+
+    id: str
+    action: Action
+    when: str | None = None
+    actor: Actor = Actor()
+    resource: Resource = Resource()
+    metadata: Metadata = Metadata()
+    before: dict[str, Any] | None = msgspec.field(name="oldValueJson", default=None)
+    after: dict[str, Any] | None = msgspec.field(name="newValueJson", default=None)
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Entries, as they came and as they are read. `cursor` goes on behind them, None at the end; `newest`: what comes
+    later stands behind it.
+    """
+
+    raw: tuple[dict[str, Any], ...]
+    entries: tuple[ShownEntry, ...]
+    cursor: str | None
+    newest: str | None

@@ -9,11 +9,12 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
 
-from gateway.cli.answer import Answer, Envelope, Group, Note, ShownToken, Verified
+from gateway.cli.answer import Answer, AuditPage, Envelope, Group, Note, ShownEntry, ShownToken, Verified
 from gateway.cli.printable import printable
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.resource import Scope
@@ -108,6 +109,13 @@ class TokenApiClient:
             PermissionGroup(group.id, group.name, tuple(known[scope] for scope in group.scopes if scope in known))
             for group in self._read(envelope.result, list[Group])
         )
+
+    async def audit(self, **asked: str | int) -> AuditPage:
+        """A page of the audit; `asked` are the parameters of the API."""
+        envelope, _ = await self._ask("GET", f"/zonegate/audit?{urlencode(asked)}")
+        raw = self._read(envelope.result, list[dict[str, Any]])
+        info = envelope.result_info or Envelope.Info()
+        return AuditPage(tuple(raw), self._read(raw, tuple[ShownEntry, ...]), info.cursor, info.newest)
 
     async def own_user(self) -> str | None:
         """The id of the user whom the caller's token belongs to; None when it is an account's."""

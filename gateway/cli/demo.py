@@ -1,5 +1,6 @@
 """`zonegate demo`: everything at once, on this machine, with lines to paste."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -177,13 +178,13 @@ def demo(
             kept = _first_token(settings, kept_file)
             url = url_of(settings)
 
-            async def ready() -> None:
-                kept.dns = await _dns_token(url, kept)
+            def ready() -> None:
+                kept.dns = asyncio.run(_dns_token(url, kept))
                 _keep(kept, kept_file)
                 typer.echo(_lines(url, kept.first, kept.dns))
 
             try:
-                serve(settings, ready)
+                serve(settings, lambda: settings, ready)
             except AddressTaken as taken:
                 raise StartError(f"{taken}; --port and --admin-port choose others") from None
     typer.echo("Zonegate has ended; its tokens are kept in " + json.dumps(str(data_dir)))

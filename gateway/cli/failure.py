@@ -6,9 +6,10 @@ from typing import NoReturn
 
 import typer
 
-from gateway.access.ports import Conflict, StoreUnavailable
+from gateway.access.ports import Conflict, NotReplicated, StoreUnavailable
 from gateway.app import StartError
 from gateway.catalog.document import CatalogError
+from gateway.server.workers import WorkersFailed
 from gateway.settings import SettingsError
 from gateway.store.embedded import EmbeddedError
 from gateway.store.redis_store import StoreRefused
@@ -42,7 +43,11 @@ def told() -> Iterator[None]:
         yield
     except (SettingsError, CatalogError, EmbeddedError, StartError, StoreRefused) as error:
         fail(str(error))
+    except WorkersFailed as error:
+        fail(str(error), REFUSED)
     except StoreUnavailable as error:
         fail(f"store.url: {error}", REFUSED)
     except Conflict:
-        fail("there is an owner already: use its token, or empty the store to start anew", REFUSED)
+        fail("there is an owner already: use its token; `zonegate init --recover` makes another one for it", REFUSED)
+    except NotReplicated:
+        fail("store.write_replicas: done on the primary, but too few replicas have it: a failover may undo it", REFUSED)

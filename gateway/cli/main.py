@@ -11,9 +11,12 @@ from gateway import __version__
 from gateway.app import initialise
 from gateway.app import serve as run_gateway
 from gateway.cli.address import BadAddress, url_of
+from gateway.cli.audit import audit
 from gateway.cli.caller import settings_of
 from gateway.cli.demo import demo
 from gateway.cli.failure import REFUSED, WRONG_USE, help_without_command, say, told
+from gateway.cli.freeze import freeze, thaw
+from gateway.cli.store import store as store_commands
 from gateway.cli.table import secret_lines
 from gateway.cli.token import token as token_commands
 from gateway.cli.token_flag import Config, Json
@@ -55,18 +58,27 @@ def root(
 
 @app.command()
 def serve(context: typer.Context, config: Config = None) -> None:
-    """Run the gateway until SIGINT or SIGTERM.
+    """Run the gateway until SIGINT or SIGTERM; SIGHUP reads settings, policies and certificates anew.
 
     Example: [bold]zonegate serve --config zonegate.toml[/bold]
     """
     with told():
         settings = settings_of(context, config)
         configure_logs(settings.log.format, settings.log.level)
-        run_gateway(settings)
+        run_gateway(settings, lambda: settings_of(context, config))
 
 
 @app.command()
-def init(context: typer.Context, config: Config = None, json: Json = False) -> None:
+def init(
+    context: typer.Context,
+    *,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="Make another token for the first owner, who can do everything again."),
+    ] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
     """Make the first owner and its token; the secret is shown once.
 
     Example: [bold]zonegate init --json > first-token.json[/bold]
@@ -74,12 +86,13 @@ def init(context: typer.Context, config: Config = None, json: Json = False) -> N
     with told():
         settings = settings_of(context, config)
         configure_logs(settings.log.format, "warning")
-        token, secret, catalog = initialise(settings)
+        token, secret, catalog = initialise(settings, recover=recover)
     shown = show_token(token, catalog.groups, token.issued_on) | {"value": secret.reveal()}
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
         return
-    typer.echo(f"The first owner is user {token.owner.id}. Its token may do everything; keep it safe:")
+    which = "Another token of it" if recover else "Its token"
+    typer.echo(f"The first owner is user {token.owner.id}. {which} may do everything; keep it safe:")
     try:
         typer.echo("\n".join(secret_lines(url_of(settings), secret)))
     except BadAddress:  # no listener has the token API: there is nothing to test it on
@@ -87,7 +100,11 @@ def init(context: typer.Context, config: Config = None, json: Json = False) -> N
 
 
 app.command()(demo)
+app.command()(audit)
+app.command()(freeze)
+app.command()(thaw)
 app.add_typer(token_commands, name="token")
+app.add_typer(store_commands, name="store")
 
 
 def fail_with(message: str, code: int = REFUSED) -> NoReturn:

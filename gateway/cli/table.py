@@ -1,5 +1,6 @@
 """What people see of tokens: a list, one token, a new secret."""
 
+import io
 import json
 import shlex
 import sys
@@ -25,10 +26,17 @@ from gateway.tokens.token import Draft
 _STYLES: Final = {"active": "green", "disabled": "yellow", "expired": "red"}
 _MOST: Final = 4
 """Permissions or resources of a policy that the list names; the rest it counts."""
-_WIDE: Final = 130
+WIDE: Final = 130
 """Columns from which on a table is read more easily than blocks."""
 _UNBOUNDED: Final = 100_000
 """Columns of what is no terminal: a line there is a row, whatever its length."""
+
+
+def accept_any_text() -> None:
+    """Standard output and error take every character: names may hold what the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _group(group_id: str, name: str) -> PermissionGroup:
@@ -50,11 +58,16 @@ def _resources(policy: ShownPolicy) -> str:
     return _first([key if isinstance(resource, str) else resource_in_words(resource) for key, resource in found])
 
 
+def _last_day(token: ShownToken) -> str:
+    """The day of its last use, "-" when none is known: a list has no room for more."""
+    return printable((token.last_used_on or "-").partition("T")[0])
+
+
 def token_table(tokens: Iterable[ShownToken]) -> Table:
     """A row for each policy of each token; what is the token's own stands in the first of them."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("id", no_wrap=True, overflow="fold", min_width=32)
-    for header in ("name", "status", "permissions", "resources", "expires"):
+    for header in ("name", "status", "permissions", "resources", "expires", "last used"):
         table.add_column(header, overflow="fold")
     for token in tokens:
         own = (
@@ -62,13 +75,13 @@ def token_table(tokens: Iterable[ShownToken]) -> Table:
             Text(printable(token.name)),
             Text(printable(token.status), style=_STYLES.get(token.status, "")),
         )
-        expires = Text(printable(token.expires_on or "never"))
+        ends = (Text(printable(token.expires_on or "never")), Text(_last_day(token)))
         first, *rest = [(Text(_permissions(policy)), Text(_resources(policy))) for policy in token.policies] or [
             (Text("none"), Text("none"))
         ]
-        table.add_row(*own, *first, expires)
+        table.add_row(*own, *first, *ends)
         for permissions, resources in rest:
-            table.add_row("", "", "", permissions, resources, "")
+            table.add_row("", "", "", permissions, resources, "", "")
     return table
 
 
@@ -87,6 +100,8 @@ def token_blocks(tokens: Iterable[ShownToken]) -> Table:
         blocks.add_row(Text(f"  {printable(token.name)}"))
         for policy in token.policies:
             blocks.add_row(Text(f"    {_permissions(policy)} on {_resources(policy)}"))
+        if token.last_used_on:
+            blocks.add_row(Text(f"    last used: {_last_day(token)}"))
     return blocks
 
 
@@ -125,6 +140,7 @@ def token_sheet(token: ShownToken) -> Table:
         ("issued on", token.issued_on),
         ("modified on", token.modified_on),
         ("last used on", token.last_used_on),
+        ("last used from", token.usage.last_address if token.usage else None),
     )
     for key, value in rows:
         if value is not None:
@@ -132,6 +148,9 @@ def token_sheet(token: ShownToken) -> Table:
             sheet.add_row(Text(key), Text(printable(value), style=style))
     for index, line in enumerate(rights_in_words(token)):
         sheet.add_row(Text("" if index else "rights"), Text(printable(line)))
+    for index, used in enumerate(token.usage.requests if token.usage else ()):
+        line = f"{used.count} {used.result}: {used.route or 'no route'}"
+        sheet.add_row(Text("" if index else "requests"), Text(printable(line)))
     return sheet
 
 
@@ -148,7 +167,7 @@ def secret_lines(url: str, secret: Sensitive) -> list[str]:
     ]
 
 
-def _console() -> Console:
+def console() -> Console:
     """Standard output: as wide as the terminal; a file or a pipe, as wide as what is printed."""
     return Console(width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False)
 
@@ -158,14 +177,19 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+def print_json_line(value: object) -> None:
+    """As `print_json`, in one line."""
+    typer.echo(json.dumps(value, separators=(",", ":")))
+
+
 def print_tokens(answers: Iterable[Answer], *, as_json: bool) -> None:
     """A table, or the tokens as the API gives them."""
     if as_json:
         print_json([answer.raw for answer in answers])
     else:
-        console = _console()
+        screen = console()
         tokens = [answer.token for answer in answers]
-        console.print(token_table(tokens) if console.width >= _WIDE else token_blocks(tokens))
+        screen.print(token_table(tokens) if screen.width >= WIDE else token_blocks(tokens))
 
 
 def print_token(answer: Answer, *, as_json: bool) -> None:
@@ -173,4 +197,4 @@ def print_token(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         print_json(answer.raw)
     else:
-        _console().print(token_sheet(answer.token))
+        console().print(token_sheet(answer.token))

@@ -1,7 +1,5 @@
 """`zonegate token`: the commands that make, show, change and end tokens, through the token API."""
 
-import io
-import sys
 from typing import Any
 
 import typer
@@ -11,7 +9,7 @@ from gateway.cli.caller import caller_of
 from gateway.cli.failure import help_without_command
 from gateway.cli.printable import printable
 from gateway.cli.refusal import answered
-from gateway.cli.table import print_json, print_token, print_tokens, secret_lines
+from gateway.cli.table import accept_any_text, print_json, print_token, print_tokens, secret_lines
 from gateway.cli.token_creation import create
 from gateway.cli.token_draft import with_status
 from gateway.cli.token_edit import change_token, edit
@@ -29,9 +27,7 @@ def root(context: typer.Context) -> None:
     Example: [bold]ZONEGATE_TOKEN=zgt_... zonegate token list[/bold]
     """
     help_without_command(context)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding lacks
+    accept_any_text()
 
 
 token.command()(create)

@@ -1,16 +1,19 @@
 """From a judged head to a decision: the shell around `decide`."""
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import structlog
 
 from gateway.access.decide import decide
 from gateway.access.decision import Allow, Need
-from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable, TokenStore
-from gateway.access.principal import Principal, Record, prove
+from gateway.access.ports import Action, Actor, Conflict, Miss, NotReplicated, StoreUnavailable, Tokens, TokenStore
+from gateway.access.principal import Principal, prove, renew, resigned
 from gateway.access.question import Question
-from gateway.catalog.route_table import RouteTable
+from gateway.catalog.api import Route
+from gateway.catalog.route_table import Matched, RouteTable
+from gateway.catalog.target import Target
 from gateway.reason import Deny, Reason
 from gateway.server.head import Head
 from gateway.tokens.condition import Address
@@ -20,13 +23,21 @@ from gateway.tokens.lifecycle import resign
 from gateway.tokens.secret import Credential
 
 log = structlog.get_logger(__name__)
+_RESIGN_PAUSE: Final = 10.0
+"""Seconds after a failure: a store that is away would hold up each request."""
+
+
+def label(method: str, route: Route) -> str:
+    """What logs and counters call a request for `route`: there are only so many of them, whatever clients send."""
+    return f"{'GET' if method == 'HEAD' else method} {route.text}"  # a GET route serves HEAD too
 
 
 class Admission:
     """Who may pass one listener."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, and what it decides by
         self,
+        tokens: Tokens,
         store: TokenStore,
         table: RouteTable,
         *,
@@ -35,50 +46,85 @@ class Admission:
         clock: Callable[[], float],
     ) -> None:
         """`credential_fields`: lower-case names of the fields in which a token may come; `clock`: Unix seconds."""
+        self._tokens = tokens
         self._store = store
         self._table = table
         self._credential_fields = credential_fields
         self._peppers = peppers
         self._clock = clock
+        self._resign_from = 0.0
 
     async def admit(self, head: Head, address: Address | None, request_id: str) -> Allow | Deny:
-        """The decision on `head`, sent from `address`."""
+        """The decision on `head`, sent from `address`. Without I/O where the token is in memory."""
         credential = read_credential(head.fields, self._credential_fields)
         if isinstance(credential, Deny):
             return credential
-        try:
-            record = await self._store.get(credential.token_id)
-            principal = prove(credential, record, self._peppers, self._clock())
-        except StoreUnavailable as error:
-            log.error("store unavailable", error=str(error))
-            return Deny(reason=Reason.STORE_UNAVAILABLE)
-        except ValueError as error:
-            log.error("record unreadable", token=credential.token_id, error=str(error))
-            return Deny(reason=Reason.STORE_UNAVAILABLE)
+        found = self._tokens.look(credential.token_id)
+        if isinstance(found, Miss):
+            found = await self._tokens.fetch(credential.token_id, address)
+        if isinstance(found, Deny):
+            return found
+        principal = prove(credential, found, self._peppers, self._clock())
         if isinstance(principal, Deny):
             return principal
-        if record is not None and not self._peppers.is_current(principal.digest):
-            await self._resign(record, principal, credential, request_id)
+        if not self._peppers.is_current(principal.digest) and self._clock() >= self._resign_from:
+            principal = await self._resign(principal, credential, request_id)
+        return self.decide(principal, head.method, head.target, address)
+
+    def decide(self, principal: Principal, method: str, target: Target, address: Address | None) -> Allow | Deny:
+        """The decision on a proved token's request, at this moment."""
+        match = self._table.match(method, target.segments)
         decision = decide(
             Question(
                 principal=principal,
                 address=address,
-                target=head.target,
-                match=self._table.match(head.method, head.target.segments),
+                target=target,
+                match=match,
                 now=self._clock(),
             )
         )
         if isinstance(decision, Need):
             decision = Deny(reason=Reason.FORBIDDEN)
         if isinstance(decision, Deny):
-            return msgspec.structs.replace(decision, token_id=principal.token.id)
+            return msgspec.structs.replace(
+                decision,
+                token_id=principal.token.id,
+                owner=principal.token.owner.key,
+                route=label(method, match.route) if isinstance(match, Matched) else "",
+            )
         return decision
 
-    async def _resign(self, record: Record, principal: Principal, credential: Credential, request_id: str) -> None:
-        """Make the proved digest anew with the pepper that signs now. If that fails, the next use tries again."""
-        new = resign(record.token, principal.digest, self._peppers.sign(credential.secret))
-        by = Actor(token_id=record.token.id, owner=record.token.owner.key, address="", request_id=request_id)
+    async def why_not_any_more(self, allow: Allow, method: str, address: Address | None) -> Deny | None:
+        """Why a request under way would be refused by now; None if it would not. A store that is away ends nothing."""
+        principal = allow.principal
+        found = self._tokens.look(principal.token.id)
+        if isinstance(found, Miss):
+            found = await self._tokens.fetch(principal.token.id, address)
+        if isinstance(found, Deny):
+            return found if found.reason is Reason.FROZEN else None
+        renewed = renew(principal, found, self._clock())
+        if renewed is None:
+            return Deny(reason=Reason.UNKNOWN_TOKEN, token_id=principal.token.id)
+        now = self.decide(renewed, method, allow.target, address)
+        return now if isinstance(now, Deny) else None
+
+    async def _resign(self, principal: Principal, credential: Credential, request_id: str) -> Principal:
+        """The principal with its digest made anew by the pepper that signs now. If that fails, it is as it was, and a
+        later use tries again.
+        """
+        token_id = principal.token.id
+        digest = msgspec.structs.replace(self._peppers.sign(credential.secret), ends=principal.digest.ends)
         try:
+            record = await self._store.get(token_id)
+            if record is None or principal.digest not in record.token.digests:
+                return principal  # another request was faster
+            by = Actor(token_id=token_id, owner=record.token.owner.key, address="", request_id=request_id)
+            new = resign(record.token, principal.digest, digest)
             await self._store.replace(record, new, Action.RESIGN, by, self._clock())
-        except (StoreUnavailable, Conflict):
-            log.warning("digest not made anew", token=record.token.id)
+        except Conflict:
+            return principal
+        except (StoreUnavailable, NotReplicated):
+            self._resign_from = self._clock() + _RESIGN_PAUSE
+            log.warning("digest not made anew", token=token_id)
+            return principal
+        return resigned(principal, digest)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -14,11 +15,11 @@ from gateway.proxy.forward import ForwardedRequest
 from gateway.proxy.header_rules import Client
 from gateway.proxy.ports import BodyRefused, ClientGone
 from gateway.reason import REFUSALS, Answer, Deny, Reason, refuse
-from gateway.server.admission import Admission
+from gateway.server.admission import Admission, label
 from gateway.server.client_address import client_address, is_trusted, parse_address
 from gateway.server.client_connection import AiohttpConnection, Written
 from gateway.server.head import Head, judge_head
-from gateway.server.ports import Call, Forwarder, Pages, TokenApi
+from gateway.server.ports import Call, Forwarder, Pages, Refused, RefusedCalls, TokenApi, UseCounter
 from gateway.server.request_id import request_id
 from gateway.telemetry.access_log import AccessLog
 from gateway.tokens.condition import Address, Network
@@ -27,6 +28,11 @@ from gateway.tokens.validation import LARGEST_BODY
 log = structlog.get_logger(__name__)
 _LAST_WORDS: Final = 0.5
 """Seconds for saying that the gateway ends, to those whose bodies it waits for no more."""
+_LAST_REQUESTS: Final = 0.5
+"""Seconds in which a connection that is kept may bring one more request: it may have been sent already."""
+_GLANCE: Final = 0.02
+_LOOK_AGAIN: Final = 0.5
+"""Seconds between two looks at what is relayed: a dead token's streams end within a second."""
 _LOCAL: Final = frozenset({"localhost"})
 
 
@@ -34,7 +40,8 @@ class Door(msgspec.Struct, frozen=True):
     """What one listener lets in, and where it leads.
 
     `admission`, `forwarder`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is answered;
-    `max_body` in bytes (0: no limit), `body_idle_timeout` in seconds.
+    `max_body` in bytes (0: no limit), `body_idle_timeout` in seconds; `refused_calls`, `uses` None: nobody writes down,
+    or counts; `clock`: Unix seconds.
     """
 
     admission: Admission | None
@@ -46,6 +53,9 @@ class Door(msgspec.Struct, frozen=True):
     pages: Pages | None = None
     trusted_proxies: tuple[Network, ...] = ()
     allowed_hosts: frozenset[str] | None = None
+    refused_calls: RefusedCalls | None = None
+    uses: UseCounter | None = None
+    clock: Callable[[], float] = time.time
 
 
 class Handler:
@@ -54,25 +64,44 @@ class Handler:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._under_way: set[AiohttpConnection] = set()
+        self._relayed: set[_Exchange] = set()
         self._idle = asyncio.Event()
         self._draining = False
 
-    async def drain(self, seconds: float) -> None:
-        """Let what is under way finish, for so many `seconds` at most; each answer is its connection's last."""
-        self._draining = True
-        if not self._under_way:
-            return
-        for connection in self._under_way:
-            connection.keep_alive = False
-        await self._wait(seconds)
-        for connection in self._under_way:
-            connection.cut_body()
-        await self._wait(_LAST_WORDS)
+    async def cut_dead(self) -> None:
+        """Break off what is relayed for tokens that would be refused by now, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN)
+            for exchange in tuple(self._relayed):
+                await exchange.cut_if_dead()
 
-    async def _wait(self, seconds: float) -> None:
+    async def drain(self, seconds: float, has_connections: Callable[[], bool]) -> None:
+        """Let what is under way finish, for so many `seconds` at most; each answer is its connection's last.
+
+        Who was promised that his connection is kept may have sent the next request before he could hear otherwise, and
+        who has just connected sends his first: for a moment, these are answered too.
+        """
+        self._draining = True
+        for connection in self._under_way:
+            if not connection.status:
+                connection.keep_alive = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
+                await self._finished()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_REQUESTS):
+                        while has_connections():  # noqa: ASYNC110 - aiohttp tells nobody of the last one
+                            await asyncio.sleep(_GLANCE)
+                await self._finished()
+        for connection in self._under_way:
+            connection.cut_body()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._finished()
+
+    async def _finished(self) -> None:
+        if self._under_way:
+            await self._idle.wait()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer `request`. Nothing but cancellation gets out of here."""
@@ -93,6 +122,7 @@ class Handler:
     async def _answer(self, request: web.BaseRequest, connection: AiohttpConnection) -> web.StreamResponse:
         started = time.monotonic()
         exchange = _Exchange(self._door, request, connection)
+        self._relayed.add(exchange)
         try:
             answer = await exchange.run()
             if answer is not None:
@@ -104,12 +134,15 @@ class Handler:
             log.exception("request failed", request_id=exchange.request_id)
             await exchange.give_up()
         finally:  # a client that left (its request is cancelled then) may have changed something
+            self._relayed.remove(exchange)
+            exchange.count()
             self._door.access_log.write(
                 request_id=exchange.request_id,
                 method=request.method,
                 target=exchange.head.target if exchange.head else None,
                 allow=exchange.allow,
                 deny=exchange.deny,
+                route=exchange.route,
                 address=exchange.address,
                 status=connection.status,
                 seconds=time.monotonic() - started,
@@ -124,6 +157,7 @@ class Handler:
             target=None,
             allow=None,
             deny=deny,
+            route="",
             address=_peer(request),
             status=REFUSALS[deny.reason].status,
             seconds=0.0,
@@ -148,8 +182,59 @@ class _Exchange:
         outcome = await self._outcome()
         if isinstance(outcome, Deny):
             self.deny = outcome
+            await self._write_down(outcome)
             return refuse(outcome)
         return outcome
+
+    @property
+    def token_id(self) -> str:
+        """Of the token, once it has proved itself; else ""."""
+        if self.allow is not None:
+            return self.allow.principal.token.id
+        return self.deny.token_id if self.deny is not None else ""
+
+    @property
+    def route(self) -> str:
+        """The label of the route that was asked for; "" where there is none, or nothing was proved."""
+        if self.allow is not None and self.head is not None:
+            return label(self.head.method, self.allow.route)
+        return self.deny.route if self.deny is not None else ""
+
+    def count(self) -> None:
+        """Count the request, whose outcome is known now, for its token. Nobody anonymous bends the numbers."""
+        uses = self._door.uses
+        if uses is not None and (token_id := self.token_id):
+            result = "allowed" if self.deny is None else self.deny.reason.value
+            uses.count(token_id, self.route, result, str(self.address or ""), self._door.clock())
+
+    async def _write_down(self, deny: Deny) -> None:
+        """Put a refusal into the audit, if it has to be there, before it is answered."""
+        calls = self._door.refused_calls
+        if calls is None or self.head is None or not self.token_id:
+            return
+        await calls.write(
+            Refused(
+                deny=deny,
+                method=self.head.method,
+                target=self.head.target,
+                token_id=self.token_id,
+                owner=self.allow.principal.token.owner.key if self.allow else deny.owner,
+                address=str(self.address or ""),
+                request_id=self.request_id,
+            ),
+            self._door.clock(),
+        )
+
+    async def cut_if_dead(self) -> None:
+        """Break off the relay if the token, or its right to this, is gone; what is not relayed is left alone."""
+        admission, allow, head = self._door.admission, self.allow, self.head
+        if admission is None or allow is None or head is None or allow.route.operation or self.deny is not None:
+            return
+        why_not = await admission.why_not_any_more(allow, head.method, self.address)
+        if why_not is not None and self.deny is None:
+            self.deny = why_not
+            log.info("cut off", request_id=self.request_id, token=allow.principal.token.id, reason=why_not.reason)
+            self._connection.abort()
 
     async def give_up(self) -> None:
         """Answer that we failed, if nothing was answered yet; else break off."""

@@ -5,6 +5,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.access.decision import Allow
+from gateway.catalog.target import Target
 from gateway.proxy.forward import ForwardedRequest
 from gateway.proxy.ports import ClientConnection
 from gateway.reason import Answer, Deny
@@ -39,3 +40,33 @@ class Pages(Protocol):
 
     async def answer(self, method: str, path: bytes) -> Answer | Deny | None:
         """The answer, or None when it has no such page."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A request that was refused to a token which had proved itself."""
+
+    deny: Deny
+    method: str
+    target: Target
+    token_id: str
+    owner: str
+    """As `OwnerRef.key`."""
+    address: str
+    request_id: str
+
+
+class RefusedCalls(Protocol):
+    """Where it is written down what the token API was asked in vain."""
+
+    async def write(self, refused: Refused, now: float) -> None:
+        """Write `refused` down if it was a call of the token API; `now` is Unix seconds. Never raises."""
+
+
+class UseCounter(Protocol):
+    """Where it is counted what tokens are used for."""
+
+    def count(self, token_id: str, route: str, result: str, address: str, now: float) -> None:
+        """Count one request of a token that proved itself; `route` "" where there is none. No I/O, and never raises.
+
+        `result`: "allowed", or why not (a `Reason`); `now`: Unix seconds.
+        """

@@ -4,13 +4,17 @@
 | --- | --- | --- |
 | `{zg}:token:<id>` | string | the token's document: it alone decides whether the token exists |
 | `{zg}:tokens:<owner>` | sorted set | ids by moment of issue (microseconds) |
-| `{zg}:expiries` | sorted set | ids of tokens with an end, by `expires_on` |
+| `{zg}:living:<owner>` | sorted set | of these, the ids that were not yet seen to be expired, by moment of issue |
+| `{zg}:ends:<owner>` | sorted set | of the living, those with an end, by `expires_on` |
+| `{zg}:expiries` | sorted set | ids of all tokens with an end, by `expires_on` |
+| `{zg}:use:<id>` | hash | when, from where and how often the token was used |
 | `{zg}:owner:<owner>` | string | the owner's document; `<owner>` is `user:<id>` or `account:<id>` |
 | `{zg}:owners` | sorted set | owners by moment of issue |
-| `{zg}:audit` | stream | one entry a change |
+| `{zg}:audit` | stream | one entry a change, and one a refused call of the token API |
 | `{zg}:seq` | number | of changes so far |
-| `{zg}:changed` | channel | `<seq> <key without tag>`, one message a change |
-| `{zg}:meta` | hash | `schema`, `generation`, `peppers` |
+| `{zg}:changed` | channel | `<seq> <what>`, one message a change: `token:<id>`, `owner:<owner>`, `freeze`, `thaw` |
+| `{zg}:meta` | hash | `schema`, `generation`, `peppers`, `frozen` |
+| `{zg}:probe` | none | never written: a write command on it shows whether the server takes writes |
 """
 
 from typing import Final
@@ -22,6 +26,7 @@ CHANGED: Final = f"{TAG}:changed"
 META: Final = f"{TAG}:meta"
 EXPIRIES: Final = f"{TAG}:expiries"
 OWNERS: Final = f"{TAG}:owners"
+PROBE: Final = f"{TAG}:probe"
 
 
 def token_key(token_id: str) -> str:
@@ -29,9 +34,24 @@ def token_key(token_id: str) -> str:
     return f"{TAG}:token:{token_id}"
 
 
+def use_key(token_id: str) -> str:
+    """Where a token's use is counted."""
+    return f"{TAG}:use:{token_id}"
+
+
 def tokens_key(owner: str) -> str:
     """Where an owner's list is; `owner` is `OwnerRef.key`."""
     return f"{TAG}:tokens:{owner}"
+
+
+def living_key(owner: str) -> str:
+    """Where the list of an owner's tokens is that are not expired."""
+    return f"{TAG}:living:{owner}"
+
+
+def ends_key(owner: str) -> str:
+    """Where it stands when an owner's living tokens expire."""
+    return f"{TAG}:ends:{owner}"
 
 
 def owner_key(owner: str) -> str:

@@ -1,40 +1,26 @@
 """Tokens and owners in Redis or Valkey, through `redis.asyncio`."""
 
-import re
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar, cast
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    ClusterDownError,
-    MasterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import ResponseError
 
-from gateway.access.ports import Action, Actor, Conflict, Page, StoreUnavailable
+from gateway.access.ports import Action, Actor, Conflict, Denied, NotReplicated, Page, StoreUnavailable
 from gateway.access.principal import Record
 from gateway.store import keys, scripts
+from gateway.store.failure import is_elsewhere, mapped
+from gateway.store.primary import Clients, Primary
+from gateway.store.schema import STORE_SCHEMA, migrate
 from gateway.tokens.owner import Owner, OwnerRef
 from gateway.tokens.token import SCHEMA, Token
 
-READ_TIMEOUT: Final = 0.5
-CHANGE_TIMEOUT: Final = 2.0
-_DATABASE: Final = re.compile(r"/?|/\d{1,4}", re.ASCII)
-_NOT_ANSWERED: Final = "the store did not answer"
-_DID_NOT_RUN: Final = (OutOfMemoryError, ReadOnlyError, NoPermissionError, MasterDownError, ClusterDownError)
-_DID_NOT_RUN_CODES: Final = frozenset({"MISCONF", "NOREPLICAS", "BUSY"})
-"""Codes (an error's first word) for which redis-py has no class."""
+_WAIT_MILLISECONDS: Final = 1000
+"""How long a change waits for replicas: well within the time limit of its connection."""
+_SWEPT_AT_ONCE: Final = 1000
+_NOBODY: Final = Actor(token_id="", owner="", address="", request_id="")
 
 T = TypeVar("T", Token, Owner)
 _encoder: Final = msgspec.json.Encoder()
@@ -54,50 +40,20 @@ class AuditLimits(msgspec.Struct, frozen=True):
     max_age: int
 
 
-def connect(url: str, timeout: float) -> Redis:
-    """A client for `url` (redis:// rediss:// unix://; the one option is `db`). Raises ValueError.
+class Meta(msgspec.Struct, frozen=True):
+    """What `{zg}:meta` says besides the schema. `generation` None: the store is empty."""
 
-    redis-py's own defaults hang for 25 s, and repeat commands.
-    """
-    parts = urlsplit(url)
-    if set(parse_qs(parts.query, keep_blank_values=True)) - {"db"}:
-        msg = "options in the URL would undo our time limits"
-        raise ValueError(msg)
-    if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
-        msg = "redis-py takes a path that is no number for database 0"
-        raise ValueError(msg)
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        health_check_interval=0,
-    )
+    generation: str | None
+    frozen: str | None
+    """Since when no token works (Unix seconds, as text), None when they do."""
+    sequence: int
 
 
-@asynccontextmanager
-async def _mapped(*, changes: bool = False) -> AsyncIterator[None]:
-    """Turn redis-py's errors into ours.
-
-    A server that refused the command before it ran has written nothing; any other error may hide a change that was
-    made, a script's own among them.
-    """
-    try:
-        yield
-    except AuthenticationError as error:
-        raise StoreUnavailable("the store refused the user or the password") from error
-    except ResponseError as error:
-        refused = isinstance(error, _DID_NOT_RUN) or str(error).partition(" ")[0] in _DID_NOT_RUN_CODES
-        raise StoreUnavailable(str(error), outcome_unknown=changes and not refused) from error
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(_NOT_ANSWERED, outcome_unknown=changes) from error
-
-
-def _decode(raw: bytes, type_: type[T]) -> T:
+def decode(raw: bytes, type_: type[T]) -> T:
+    """The document `raw`. Raises StoreUnavailable for one that cannot be read, or that a newer version wrote."""
     try:
         document = cast("T", _decoders[type_].decode(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         msg = f"a document of the type {type_.__name__} cannot be read"
         raise StoreUnavailable(msg) from error
     if document.schema > SCHEMA:
@@ -106,32 +62,91 @@ def _decode(raw: bytes, type_: type[T]) -> T:
     return document
 
 
+def decode_token(raw: bytes, token_id: str) -> Token:
+    """The token `token_id`. Raises StoreUnavailable, also when the document is another token's."""
+    token = decode(raw, Token)
+    if token.id != token_id:
+        msg = "a document carries another id than its key"
+        raise StoreUnavailable(msg)
+    return token
+
+
+def decode_owner(raw: bytes, ref: OwnerRef) -> Owner:
+    """The owner `ref`. Raises StoreUnavailable, also when the document is another owner's."""
+    owner = decode(raw, Owner)
+    if owner.ref != ref:
+        raise StoreUnavailable("an owner's document is another owner's than its key says")
+    return owner
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """A script to run, `what` it changes, and the audit's entry about it."""
+
+    script: str
+    what: Sequence[str]
+    names: Iterable[str]
+    """Its keys behind the first two."""
+    arguments: Iterable[Any]
+    """Its arguments behind those that all have."""
+    entry: Mapping[str, Any]
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """A token's or an owner's document to store as it is (`raw`), at a given place in the list, for exactly `old` (b"":
+    none).
+    """
+
+    document: Token | Owner
+    raw: bytes
+    place: int
+    old: bytes
+
+
 class RedisStore:
     """The `TokenStore` of production. Keys and scripts: see `keys.py` and `scripts.py`."""
 
-    def __init__(self, reader: Redis, writer: Redis, *, peppers: Sequence[str], audit: AuditLimits) -> None:
-        """`reader` and `writer` may be the same; they differ in their time limits. `peppers`: public names."""
-        # redis-py types an answer by what any setting of its client could make of it; ours are bytes.
-        self._reader: Any = reader
-        self._writer: Any = writer
+    def __init__(
+        self, primary: Primary, *, peppers: Sequence[str], audit: AuditLimits, write_replicas: int = 0
+    ) -> None:
+        """`peppers`: public names; `write_replicas`: how many replicas must have a change before it counts as made."""
+        self.primary = primary
         self._peppers = tuple(peppers)
         self._audit = audit
-        self._change = writer.register_script(scripts.CHANGE)
-        self._initialise = writer.register_script(scripts.INITIALISE)
+        self._write_replicas = write_replicas
         self._prepared = False
+        self.on_change: list[Callable[[str], None]] = []
+        """Told what changed (`token:<id>`, ...) before a change of this process answers, whether it succeeded or
+        nobody knows.
+        """
+
+    @asynccontextmanager
+    async def using(self, *, changes: bool = False) -> AsyncIterator[Clients]:
+        """The clients of the primary; a server that is none any more is not asked again. Raises StoreUnavailable."""
+        clients = await self.primary.clients()
+        try:
+            async with mapped(changes=changes):
+                yield clients
+        except StoreUnavailable as error:
+            if error.__cause__ is not None and is_elsewhere(error.__cause__):
+                self.primary.lost(clients)
+            raise
 
     async def prepare(self) -> None:
         """Mark the store as ours. Raises StoreRefused for a newer schema, or peppers that none of ours is among."""
-        async with _mapped():
-            await self._reader.hsetnx(keys.META, "schema", str(SCHEMA))
-            await self._reader.hsetnx(keys.META, "generation", secrets.token_hex(16))
-            schema, listed = await self._reader.hmget(keys.META, ["schema", "peppers"])
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            # Read first: a store that is full, and can be read, is ours all the same.
+            schema, generation, listed = await reader.hmget(keys.META, ["schema", "generation", "peppers"])
+            if not schema or not generation:
+                await reader.hsetnx(keys.META, "schema", str(STORE_SCHEMA))
+                await reader.hsetnx(keys.META, "generation", secrets.token_hex(16))
+                schema = await reader.hget(keys.META, "schema")
             if not schema or not schema.isdigit():
                 raise StoreRefused("the store's schema cannot be read: is it a store of zonegate's?")
-            if int(schema) > SCHEMA:
-                msg = f"the store has schema {int(schema)}, this version knows {SCHEMA}: use a newer zonegate"
+            if int(schema) > STORE_SCHEMA:
+                msg = f"the store has schema {int(schema)}, this version knows {STORE_SCHEMA}: use a newer zonegate"
                 raise StoreRefused(msg)
-            known = set((listed or b"").decode().split())
+            known = set((listed or b"").decode("utf-8", "replace").split())
             if known and not known & set(self._peppers):
                 msg = (
                     f"store.pepper: the store was used with the peppers {', '.join(sorted(known))}, "
@@ -139,7 +154,9 @@ class RedisStore:
                 )
                 raise StoreRefused(msg)
             if missing := set(self._peppers) - known:
-                await self._reader.hset(keys.META, "peppers", " ".join(sorted(known | missing)))
+                await reader.hset(keys.META, "peppers", " ".join(sorted(known | missing)))
+            if int(schema) < STORE_SCHEMA:
+                await migrate(clients, int(schema))
         self._prepared = True
 
     async def _ready(self) -> None:
@@ -149,47 +166,91 @@ class RedisStore:
             except StoreRefused as refused:
                 raise StoreUnavailable(str(refused)) from refused
 
-    async def ping(self) -> None:
-        """See `TokenStore.ping`."""
-        await self._ready()
-        async with _mapped():
-            await self._reader.ping()
+    async def meta(self, clients: Clients) -> Meta:
+        """What the store says of itself now, out of `clients`. Raises StoreUnavailable, also when it takes no writes.
+
+        `DEL` of a key that is never there writes nothing, yet is refused as each write is: by a replica, and by a
+        primary that its replicas have left. Both go on to answer reads and PING, and to publish. One whose disk is
+        full says that (MISCONF) instead of either: with replicas it is not known then what it is.
+        """
+        alone = not (self.primary.replicated or self._write_replicas)
+        async with mapped():
+            pipe: Any = clients.reader.pipeline(transaction=False)
+            pipe.get(keys.SEQUENCE)
+            pipe.hmget(keys.META, ["generation", "frozen", "schema"])
+            pipe.delete(keys.PROBE)
+            replies = await pipe.execute(raise_on_error=False)
+            _raise_first(reply for reply in replies if not (alone and says_disk_full(reply)))
+        sequence, (generation, frozen, schema), *_ = replies
+        if sequence and not sequence.isdigit():
+            raise StoreUnavailable("the store's number of changes cannot be read")
+        if schema and schema.isdigit() and int(schema) > STORE_SCHEMA:
+            raise StoreUnavailable(f"the store has schema {int(schema)}, this version knows {STORE_SCHEMA}")
+        return Meta(
+            generation.decode("utf-8", "replace") if generation else None,
+            frozen.decode("utf-8", "replace") if frozen is not None else None,
+            int(sequence or 0),
+        )
 
     async def get(self, token_id: str) -> Record | None:
         """See `TokenStore.get`."""
-        await self._ready()
-        async with _mapped():
-            raw = await self._reader.get(keys.token_key(token_id))
-        if raw is None:
+        (found,) = await self.read([token_id])
+        if isinstance(found, StoreUnavailable):
+            raise found
+        if found is None:
             return None
-        token = _decode(raw, Token)
-        if token.id != token_id:
-            msg = "a document carries another id than its key"
-            raise StoreUnavailable(msg)
-        async with _mapped():
-            found = await self._reader.get(keys.owner_key(token.owner.key))
-        owner = _decode(found, Owner) if found else None
-        if owner is not None and owner.ref != token.owner:
-            raise StoreUnavailable("an owner's document is another owner's than its key says")
+        token, raw, owner_raw = found
+        owner = decode_owner(owner_raw, token.owner) if owner_raw is not None else None
         return Record(token=token, owner=owner, raw=raw)
+
+    async def read(self, token_ids: Sequence[str]) -> list[tuple[Token, bytes, bytes | None] | StoreUnavailable | None]:
+        """For each id: the token, its document and its owner's document (None: gone); None for an unknown id.
+
+        One that cannot be read is an error in its place: the others are none the worse for it. Raises
+        StoreUnavailable when nothing was read.
+        """
+        await self._ready()
+        found: list[Token | StoreUnavailable | None] = []
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            raws: list[bytes | None] = await reader.mget([keys.token_key(token_id) for token_id in token_ids])
+            for token_id, raw in zip(token_ids, raws, strict=True):
+                try:
+                    found.append(None if raw is None else decode_token(raw, token_id))
+                except StoreUnavailable as error:
+                    found.append(error)
+            owners = list({token.owner.key for token in found if isinstance(token, Token)})
+            documents = await reader.mget([keys.owner_key(owner) for owner in owners]) if owners else []
+        owner_raws = dict(zip(owners, documents, strict=True))
+        return [
+            (token, raw or b"", owner_raws[token.owner.key]) if isinstance(token, Token) else token
+            for token, raw in zip(found, raws, strict=True)
+        ]
 
     async def page(  # noqa: PLR0913 - see `TokenStore.page`
         self, owner: OwnerRef, *, start: int, count: int, descending: bool, include_expired: bool, now: float
     ) -> Page:
         """See `TokenStore.page`."""
         await self._ready()
-        name = keys.tokens_key(owner.key)
-        async with _mapped():
-            if include_expired:
-                total = await self._reader.zcard(name)
-                ids = await self._reader.zrange(name, start, start + count - 1, desc=descending)
-            else:
-                every = await self._reader.zrange(name, 0, -1, desc=descending)
-                expired = set(await self._reader.zrangebyscore(keys.EXPIRIES, "-inf", now))
-                living = [token_id for token_id in every if token_id not in expired]
-                total, ids = len(living), living[start : start + count]
-            found = await self._reader.mget([keys.token_key(token_id.decode()) for token_id in ids]) if ids else []
-        return Page(tuple(_decode(raw, Token) for raw in found if raw is not None), total)
+        name = keys.tokens_key(owner.key) if include_expired else keys.living_key(owner.key)
+        if not include_expired:
+            await self._sweep(owner, now)
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            total = await reader.zcard(name)
+            ids = await reader.zrange(name, start, start + count - 1, desc=descending)
+            found = await reader.mget([keys.token_key(token_id.decode()) for token_id in ids]) if ids else []
+        return Page(tuple(decode(raw, Token) for raw in found if raw is not None), total)
+
+    async def _sweep(self, owner: OwnerRef, now: float) -> None:
+        """Take what has expired out of the owner's living: once for each token, whoever lists first."""
+        names = [keys.living_key(owner.key), keys.ends_key(owner.key)]
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            if not await reader.zcount(names[1], "-inf", now):
+                return
+            while await reader.eval(scripts.SWEEP, 2, *names, now, _SWEPT_AT_ONCE) == _SWEPT_AT_ONCE:
+                pass
 
     async def create(self, token: Token, by: Actor, now: float) -> bytes:
         """See `TokenStore.create`."""
@@ -206,80 +267,258 @@ class RedisStore:
     async def _put(self, old: Record | None, new: Token | None, action: Action, by: Actor, now: float) -> bytes:
         token = cast("Token", new or (old and old.token))
         raw = _encoder.encode(new) if new else b""
-        entry = self._entry(action, by, token.id, before=old.token if old else None, after=new)
-        await self._run(
-            self._change,
-            [
-                keys.token_key(token.id),
-                keys.tokens_key(token.owner.key),
-                keys.EXPIRIES,
-                keys.SEQUENCE,
-                keys.AUDIT,
-            ],
-            [old.raw if old else b"", *self._change_arguments(token, raw, now), *entry],
+        await self._change(
+            scripts.CHANGE,
+            (f"token:{token.id}",),
+            _token_keys(token),
+            [*_token_arguments(token, now), raw, old.raw if old else b""],
+            _entry(action, by, token.id, before=old.token if old else None, after=new),
+            now,
         )
         return raw
 
     async def initialise(self, owner: Owner, token: Token, now: float) -> None:
         """See `TokenStore.initialise`."""
-        by = Actor(token_id="", owner=owner.ref.key, address="", request_id="")
-        await self._run(
-            self._initialise,
+        await self._initialise(owner, token, Action.INIT, now)
+
+    async def recover(self, owner: Owner, token: Token, now: float) -> None:
+        """Store `owner` anew, and one more token of it."""
+        await self._initialise(owner, token, Action.RECOVER, now)
+
+    async def first_owner(self) -> OwnerRef | None:
+        """The owner that `init` made, or None. Raises StoreUnavailable."""
+        await self._ready()
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            names = await reader.zrange(keys.OWNERS, 0, 0)
+        if not names:
+            return None
+        kind, _, owner_id = names[0].decode().partition(":")
+        return msgspec.convert({"kind": kind, "id": owner_id}, OwnerRef)
+
+    async def _initialise(self, owner: Owner, token: Token, action: Action, now: float) -> None:
+        by = msgspec.structs.replace(_NOBODY, owner=owner.ref.key)
+        await self._change(
+            scripts.INITIALISE,
+            (f"token:{token.id}", f"owner:{owner.ref.key}"),
+            [*_token_keys(token), keys.owner_key(owner.ref.key), keys.OWNERS],
             [
-                keys.token_key(token.id),
-                keys.tokens_key(token.owner.key),
-                keys.EXPIRIES,
-                keys.SEQUENCE,
-                keys.AUDIT,
-                keys.owner_key(owner.ref.key),
-                keys.OWNERS,
-            ],
-            [
+                *_token_arguments(token, now),
+                _encoder.encode(token),
                 _encoder.encode(owner),
-                *self._change_arguments(token, _encoder.encode(token), now),
                 owner.ref.key,
-                *self._entry(Action.INIT, by, token.id, before=None, after=token),
+                "recover" if action is Action.RECOVER else "",
             ],
+            _entry(action, by, token.id, before=None, after=token),
+            now,
         )
 
-    def _change_arguments(self, token: Token, raw: bytes, now: float) -> list[Any]:
+    async def get_owner(self, ref: OwnerRef) -> tuple[Owner, bytes] | None:
+        """The owner and its document, or None. Raises StoreUnavailable."""
+        await self._ready()
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            raw = await reader.get(keys.owner_key(ref.key))
+        return (decode_owner(raw, ref), raw) if raw else None
+
+    async def change_owner(  # noqa: PLR0913, PLR0917 - what, in whose place, and who says so
+        self, ref: OwnerRef, old: bytes, new: Owner | None, action: Action, by: Actor, now: float
+    ) -> bytes:
+        """Put `new` (None: nothing) in the place of exactly the document `old` (b"": none), else Conflict; returns the
+        new document. All tokens of the owner obey it as they obey a change of their own.
+        """
+        raw = _encoder.encode(new) if new else b""
+        await self._change(
+            scripts.CHANGE_OWNER,
+            (f"owner:{ref.key}",),
+            [keys.owner_key(ref.key), keys.OWNERS],
+            [ref.key, int(now * 1_000_000), raw, old],
+            _owner_entry(action, by, ref, before=old, after=raw),
+            now,
+        )
+        return raw
+
+    async def import_all(self, documents: Sequence[Imported], now: float) -> list[bool]:
+        """Put each document in the place of its `old`, all in one go; says of each whether it was done: its document
+        was `old` still. What is in a list already keeps its place there.
+        """
+        changes = [
+            _import_token(each, each.document, now)
+            if isinstance(each.document, Token)
+            else _import_owner(each, each.document)
+            for each in documents
+        ]
+        return [number != 0 for number in await self._change_all(changes, now)]
+
+    async def relist(self, token: Token, raw: bytes, now: float) -> bool:
+        """Put `token` into its lists anew, if its document is `raw` still; says whether it was."""
+        names = [keys.SEQUENCE, keys.AUDIT, *_token_keys(token)]
+        arguments = [*_token_arguments(token, now, token.issued_on * 1_000_000), raw]
+        async with self.using(changes=True) as clients:
+            writer: Any = clients.writer
+            return bool(await writer.eval(scripts.RELIST, len(names), *names, *arguments))
+
+    async def note(self, action: Action, what: Mapping[str, Any], now: float) -> None:
+        """Put into the audit what was done to the store as a whole, and changed no document."""
+        await self._change(scripts.ENTRY, (), [], [], {**_who(action, _NOBODY, ""), **what}, now)
+
+    async def freeze(self, now: float) -> None:
+        """No token works from now on. Raises Conflict when none does already."""
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            if await reader.hexists(keys.META, "frozen"):
+                raise Conflict
+        await self._change_meta("freeze", "frozen", str(int(now)), Action.FREEZE, now)
+
+    async def thaw(self, now: float) -> None:
+        """Tokens work again. Raises Conflict when they do already."""
+        await self._change_meta("thaw", "frozen", "", Action.THAW, now)
+
+    async def _change_meta(self, what: str, field: str, value: str, action: Action, now: float) -> None:
+        fields = _who(action, _NOBODY, "")
+        await self._change(scripts.CHANGE_META, (what,), [keys.META], [field, value], fields, now)
+
+    async def denied(self, what: Denied, by: Actor, now: float) -> None:
+        """See `TokenStore.denied`."""
+        fields = {
+            **_who(Action.DENIED, by, what.token_id),
+            "method": what.method,
+            "path": what.path,
+            "reason": what.reason,
+        }
+        await self._change(scripts.ENTRY, (), [], [], fields, now)
+
+    async def _change(  # noqa: PLR0913, PLR0917 - a change's parts
+        self,
+        script: str,
+        what: Sequence[str],
+        names: Iterable[str],
+        arguments: Iterable[Any],
+        entry: Mapping[str, Any],
+        now: float,
+    ) -> None:
+        """Run `script`; `what` it changes is told to all, to this process first."""
+        if not all(await self._change_all([_Change(script, what, names, arguments, entry)], now)):
+            raise Conflict
+
+    async def _change_all(self, changes: Sequence["_Change"], now: float) -> list[int]:
+        """Run a script for each, in one go; returns their numbers (0: nothing was written)."""
+        await self._ready()
+        told = [each for change in changes for each in change.what]
+        try:
+            async with self.using(changes=True) as clients:
+                # EVAL, not EVALSHA: a server that was just restarted or promoted has no script by its digest.
+                pipe: Any = clients.writer.pipeline(transaction=False)
+                for change in changes:
+                    names = [keys.SEQUENCE, keys.AUDIT, *change.names]
+                    pipe.eval(change.script, len(names), *names, *self._common(change, now), *change.arguments)
+                if self._write_replicas and told:
+                    # On the same connection: WAIT asks about what this connection wrote.
+                    pipe.execute_command("WAIT", self._write_replicas, _WAIT_MILLISECONDS)
+                replies = await pipe.execute(raise_on_error=False)
+                _raise_first(replies)
+            replicated = not self._write_replicas or not told or await self._is_replicated(clients, replies[-1])
+        finally:
+            for each in told:
+                if each != "thaw":  # it may have failed, and opens everything: its message tells of it
+                    for tell in self.on_change:
+                        tell(each)
+        numbers: list[int] = replies[: len(changes)]
+        if any(numbers) and not replicated:
+            raise NotReplicated
+        return numbers
+
+    async def _is_replicated(self, clients: Clients, replicas: int) -> bool:
+        return replicas >= self._write_replicas and await self.primary.confirms(clients)
+
+    def _common(self, change: "_Change", now: float) -> list[Any]:
+        """What every script's arguments begin with: see `scripts.py`."""
+        fields = [part for pair in change.entry.items() for part in pair]
         return [
-            raw,
-            token.id,
-            int(now * 1_000_000),
-            "" if token.expires_on is None else token.expires_on,
+            keys.CHANGED,
+            "SPUBLISH" if self.primary.sharded else "PUBLISH",
+            " ".join(change.what),
             self._audit.max_entries,
             max(0, int((now - self._audit.max_age) * 1000)),
-            keys.CHANGED,
+            len(fields),
+            *fields,
         ]
-
-    def _entry(
-        self, action: Action, by: Actor, token_id: str, *, before: Token | None, after: Token | None
-    ) -> list[Any]:
-        """Fields and values of an audit entry. Digests are left out: whoever reads the audit need not see them."""
-        fields = {
-            "action": action,
-            "token": token_id,
-            "actor_token": by.token_id,
-            "actor_owner": by.owner,
-            "address": by.address,
-            "request_id": by.request_id,
-            "before": _without_digests(before),
-            "after": _without_digests(after),
-        }
-        return [part for pair in fields.items() for part in pair]
-
-    async def _run(self, script: Any, names: Iterable[str], arguments: Iterable[Any]) -> None:  # noqa: ANN401 - redis-py's own type is generic in its client
-        await self._ready()
-        async with _mapped(changes=True):
-            number = await script(keys=list(names), args=list(arguments))
-        if number == 0:
-            raise Conflict
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._reader.aclose()
-        await self._writer.aclose()
+        await self.primary.close()
+
+
+def _raise_first(replies: Iterable[Any]) -> None:
+    """Raise the first error as the server said it: redis-py itself would put the command before it."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+
+
+def says_disk_full(reply: object) -> bool:
+    """Whether `reply` is a refusal because the server cannot write to its disk. It can be read all the same."""
+    return isinstance(reply, ResponseError) and str(reply).startswith("MISCONF")
+
+
+def _token_keys(token: Token) -> list[str]:
+    owner = token.owner.key
+    return [
+        keys.token_key(token.id),
+        keys.tokens_key(owner),
+        keys.living_key(owner),
+        keys.ends_key(owner),
+        keys.EXPIRIES,
+        keys.use_key(token.id),
+    ]
+
+
+def _token_arguments(token: Token, now: float, place: int | None = None) -> list[Any]:
+    place = int(now * 1_000_000) if place is None else place
+    return [token.id, place, "" if token.expires_on is None else token.expires_on, now]
+
+
+def _import_token(imported: Imported, token: Token, now: float) -> _Change:
+    before = None
+    with suppress(StoreUnavailable):  # what cannot be read may be replaced too
+        before = decode_token(imported.old, token.id)
+    return _Change(
+        scripts.CHANGE,
+        (f"token:{token.id}",),
+        _token_keys(token),
+        [*_token_arguments(token, now, imported.place), imported.raw, imported.old],
+        _entry(Action.IMPORT, _NOBODY, token.id, before=before, after=token),
+    )
+
+
+def _import_owner(imported: Imported, owner: Owner) -> _Change:
+    return _Change(
+        scripts.CHANGE_OWNER,
+        (f"owner:{owner.ref.key}",),
+        [keys.owner_key(owner.ref.key), keys.OWNERS],
+        [owner.ref.key, imported.place, imported.raw, imported.old],
+        _owner_entry(Action.IMPORT, _NOBODY, owner.ref, before=imported.old, after=imported.raw),
+    )
+
+
+def _who(action: Action, by: Actor, token_id: str) -> dict[str, Any]:
+    return {
+        "action": action,
+        "token": token_id,
+        "actor_token": by.token_id,
+        "actor_owner": by.owner,
+        "address": by.address,
+        "request_id": by.request_id,
+    }
+
+
+def _entry(action: Action, by: Actor, token_id: str, *, before: Token | None, after: Token | None) -> dict[str, Any]:
+    """An audit entry. Digests are left out: whoever reads the audit need not see them."""
+    return {**_who(action, by, token_id), "before": _without_digests(before), "after": _without_digests(after)}
+
+
+def _owner_entry(action: Action, by: Actor, ref: OwnerRef, *, before: bytes, after: bytes) -> dict[str, Any]:
+    return {**_who(action, by, ""), "owner": ref.key, "before": before, "after": after}
 
 
 def _without_digests(token: Token | None) -> bytes:

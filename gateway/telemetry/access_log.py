@@ -27,11 +27,15 @@ class AccessLog:
         target: Target | None,
         allow: Allow | None,
         deny: Deny | None,
+        route: str,
         address: Address | None,
         status: int,
         seconds: float,
     ) -> None:
-        """Log one request. A path that was judged is plain ASCII; one that was not stays out."""
+        """Log one request; `route` "" where there is none.
+
+        A path that was judged is plain ASCII; one that was not stays out.
+        """
         if not self._enabled:
             return
         log.info(
@@ -40,6 +44,7 @@ class AccessLog:
             method=method,
             path=LOOKS_SECRET.sub(r"\1_...", target.path.decode("ascii")) if target else None,
             api=allow.route.api.name if allow else None,
+            route=route or None,
             token=allow.principal.token.id if allow else (deny.token_id or None if deny else None),
             reason=deny.reason if deny else None,
             address=str(address) if address else None,

@@ -1,20 +1,31 @@
 """Health pages: is the process alive, and may it be sent requests."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from gateway.access.ports import StoreUnavailable, TokenStore
 from gateway.reason import JSON_FIELDS, Answer, Deny, Reason
 
 _METHODS: Final = ("GET", "HEAD")
 
 
+class Watched(Protocol):
+    """What a process that answers requests needs besides itself."""
+
+    @property
+    def why_not(self) -> str | None:
+        """Why no request can be answered now, or None."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should know although requests are answered."""
+
+
 class Health:
     """`/healthz`: 200 while the process answers. `/readyz`: 200, or 503 with the reasons."""
 
-    def __init__(self, store: TokenStore) -> None:
-        self._store = store
+    def __init__(self, tokens: Watched) -> None:
+        self._tokens = tokens
         self.why_not: str | None = "starting"
         """Why the process may not be sent requests, whatever the store says."""
 
@@ -24,14 +35,9 @@ class Health:
             return None
         if method not in _METHODS:
             return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_METHODS)
-        reasons = await self._reasons() if path == b"/readyz" else []
-        body = msgspec.json.encode({"status": "unavailable" if reasons else "ok", "reasons": reasons})
-        return Answer(status=503 if reasons else 200, fields=JSON_FIELDS, body=body)
-
-    async def _reasons(self) -> list[str]:
-        reasons = [self.why_not] if self.why_not else []
-        try:
-            await self._store.ping()
-        except StoreUnavailable as error:
-            reasons.append(f"store: {error}")
-        return reasons
+        ready = path == b"/readyz"
+        reasons = [why for why in (self.why_not, self._tokens.why_not) if why] if ready else []
+        body: dict[str, object] = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
+        if ready:
+            body["notes"] = self._tokens.notes
+        return Answer(status=503 if reasons else 200, fields=JSON_FIELDS, body=msgspec.json.encode(body))

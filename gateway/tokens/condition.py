@@ -1,6 +1,8 @@
 """Limits on where a token may be used from (token API: condition.request_ip)."""
 
 import re
+from bisect import bisect_right
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
@@ -50,25 +52,66 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     request_ip: RequestIp = RequestIp()
 
 
+_BEHIND_V4: Final = 1 << 32
+
+
+def _number(address: Address) -> int:
+    """`address` in one row of numbers for all: IPv4 first, IPv6 behind it."""
+    return int(address) + (_BEHIND_V4 if isinstance(address, IPv6Address) else 0)
+
+
+class _Ranges:
+    """Where some networks lie in that row. They may lie in each other."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        networks = [_network(text) for text in texts]
+        self.starts = sorted(_number(network.network_address) for network in networks)
+        self.ends = sorted(_number(network.broadcast_address) + 1 for network in networks)
+
+    def hold(self, number: int) -> bool:
+        """Whether more of them have begun than have ended."""
+        return bisect_right(self.starts, number) > bisect_right(self.ends, number)
+
+
 class AddressRule:
-    """A compiled `Condition`: networks instead of text."""
+    """A compiled `Condition`: numbers instead of text.
+
+    A row of bounds, at each of which one gets in or out again: whoever has an odd number of them at or before him is
+    admitted. That is one look-up, of a few steps more for 200 networks than for one.
+    """
+
+    __slots__ = ("_bounds", "_everywhere")
 
     def __init__(self, condition: Condition) -> None:
         """Raises ValueError for text that validation would not have let in: such a record is unreadable."""
-        self._allowed = tuple(_network(text) for text in condition.request_ip.allowed)
-        self._refused = tuple(_network(text) for text in condition.request_ip.not_in)
+        allowed, refused = _Ranges(condition.request_ip.allowed), _Ranges(condition.request_ip.not_in)
+        bounds: list[int] = []
+        for number in sorted({0, *allowed.starts, *allowed.ends, *refused.starts, *refused.ends}):
+            admitted = (not allowed.starts or allowed.hold(number)) and not refused.hold(number)
+            if admitted != (len(bounds) % 2 == 1):
+                bounds.append(number)
+        self._bounds = tuple(bounds)
+        self._everywhere = condition == Condition()
 
     def admits(self, address: Address | None) -> bool:
         """Whether a client at `address` (unmapped) may use the token.
 
         None is a client without an address, as on a Unix socket: only a token without any condition works there.
         """
-        if not self._allowed and not self._refused:
+        if self._everywhere:
             return True
         if address is None:
             return False
-        inside = not self._allowed or any(address in network for network in self._allowed)
-        return inside and not any(address in network for network in self._refused)
+        number = int(address) + (_BEHIND_V4 if isinstance(address, IPv6Address) else 0)
+        return bisect_right(self._bounds, number) % 2 == 1
+
+
+_ANYWHERE: Final = AddressRule(Condition())
+
+
+def compile_condition(condition: Condition) -> AddressRule:
+    """The rule of `condition`, one and the same for all that have none. Raises ValueError as `AddressRule` does."""
+    return _ANYWHERE if condition == Condition() else AddressRule(condition)
 
 
 def _network(text: str) -> Network:

@@ -1,5 +1,7 @@
 """What becomes of a token: made, edited, rolled; and what it is at a given moment."""
 
+from typing import Protocol
+
 import msgspec
 
 from gateway.tokens.digest import Digest
@@ -7,7 +9,19 @@ from gateway.tokens.owner import OwnerRef
 from gateway.tokens.token import SCHEMA, Draft, Status, Token
 
 
-def effective_status(token: Token, now: float) -> Status:
+class Ending(Protocol):
+    """A token, or what was compiled of one."""
+
+    @property
+    def status(self) -> Status:
+        """The stored one."""
+
+    @property
+    def expires_on(self) -> int | None:
+        """Unix seconds, UTC; None: never."""
+
+
+def effective_status(token: Ending, now: float) -> Status:
     """The status to show: `expired` from the very second of `expires_on` on, whatever else is stored."""
     if token.expires_on is not None and now >= token.expires_on:
         return Status.EXPIRED

@@ -29,8 +29,10 @@ def show_policy(policy: Policy, groups: PermissionGroups) -> dict[str, Any]:
     }
 
 
-def show_token(token: Token, groups: PermissionGroups, now: float) -> dict[str, Any]:
-    """The token at `now`. `owner` and `issued_by` are extensions of ours."""
+def show_token(token: Token, groups: PermissionGroups, now: float, last_used_on: int | None = None) -> dict[str, Any]:
+    """The token at `now`, last used at `last_used_on` (Unix seconds; None: not known). `owner` and `issued_by` are
+    extensions of ours.
+    """
     shown: dict[str, Any] = {
         "id": token.id,
         "name": token.name,
@@ -38,7 +40,12 @@ def show_token(token: Token, groups: PermissionGroups, now: float) -> dict[str, 
         "issued_on": format_timestamp(token.issued_on),
         "modified_on": format_timestamp(token.modified_on),
     }
-    for key, moment in (("not_before", token.not_before), ("expires_on", token.expires_on)):
+    moments = (
+        ("last_used_on", last_used_on),
+        ("not_before", token.not_before),
+        ("expires_on", token.expires_on),
+    )
+    for key, moment in moments:
         if moment is not None:
             shown[key] = format_timestamp(moment)
     shown["policies"] = [show_policy(policy, groups) for policy in token.policies]

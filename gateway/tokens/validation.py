@@ -25,7 +25,7 @@ MOST_NETWORKS: Final = 200
 LARGEST_BODY: Final = 256 * 1024
 
 _FIELDS: Final = frozenset({"name", "policies", "condition", "not_before", "expires_on", "status"})
-_OURS: Final = frozenset({"id", "issued_on", "modified_on", "last_used_on", "owner", "issued_by"})
+_OURS: Final = frozenset({"id", "issued_on", "modified_on", "last_used_on", "usage", "owner", "issued_by"})
 _LATER: Final = frozenset({"limits", "apis", "records", "overlap"})
 _NOT_YET: Final = "not in this version yet"
 _MISSING: Final = object()

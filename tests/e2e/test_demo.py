@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from support.demo import Demo
-from support.processes import ZONEGATE, alive, free_port
+from support.processes import ZONEGATE, alive, children, free_port
 
 _LINES = re.compile(r"^\s*# (\d{3}): .*\n\s*(curl .*)$", re.MULTILINE)
 
@@ -24,10 +24,6 @@ def statuses(demo: Demo) -> list[tuple[str, str]]:
     return found
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_the_lines_give_what_they_say_and_a_second_start_finds_its_tokens(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         first = demo.exports
@@ -35,7 +31,7 @@ def test_the_lines_give_what_they_say_and_a_second_start_finds_its_tokens(tmp_pa
         assert [promised for promised, _ in found] == ["200", "403", "200", "200", "401"]
         assert all(promised == got for promised, got in found), found
         processes = children(demo.process.pid)
-        assert len(processes) == 2
+        assert len(processes) == 3  # the store, the demo API, the gateway's worker
         assert demo.interrupt() == 0
         assert not any(alive(pid) for pid in processes)
     with Demo(tmp_path) as again:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.processes import Gateway, alive, running
+from support.processes import UPSTREAM_SECRET, Gateway, alive, running
 from support.records import group_id, zone
 
 from gateway.demo.dataset import ZONES
@@ -22,7 +22,8 @@ def idle(tmp_path: Path) -> Gateway:
 SETTINGS: list[Any] = [
     pytest.param("[listen]\nprot = 1\n", "listen.prot", id="an unknown key"),
     pytest.param('[listen]\nport = "x"\n', "listen.port", id="a wrong type"),
-    pytest.param("[listen]\nworkers = 2\n", "listen.workers: not in this version yet", id="a key of a later version"),
+    pytest.param('[listen]\nunix = "x"\n', "listen.unix: not in this version yet", id="a key of a later version"),
+    pytest.param("[listen]\nworkers = 0\n", "listen.workers", id="nobody to do the work"),
     pytest.param('[store]\nurl = "mysql://x"\n', "store.url", id="another kind of store"),
     pytest.param('[listen]\ntrusted_proxies = ["0.0.0.0/0"]\n', "listen.trusted_proxies", id="trust in everybody"),
     pytest.param('[upstreams.nothing]\ntargets = ["http://127.0.0.1:1"]\n', "nothing", id="an upstream without an API"),
@@ -124,6 +125,20 @@ def test_a_pepper_can_be_added_and_its_loss_is_noticed(tmp_path: Path) -> None:
         done = gateway.command("serve", "--config", str(gateway.config))
         assert done.returncode == 2
         assert "store.pepper" in done.stderr
+
+
+def test_no_secret_is_in_the_log_however_much_it_says(tmp_path: Path) -> None:
+    with running(tmp_path, '[log]\nlevel = "debug"\n') as (gateway, _):
+        gateway.stop()
+        gateway.config.write_text(gateway.config.read_text().replace("[store]", '[store]\npepper = ["black pepper"]'))
+        gateway.start()
+        assert gateway.call("GET", "/user/tokens/verify").status_code == 200
+        assert gateway.call("GET", f"/zones/{ZONES['alpha.example']}/dns_records").status_code == 200
+        gateway.stop()
+        log = gateway.log()
+    assert '"ready"' in log
+    for secret in (gateway.first, "black pepper", UPSTREAM_SECRET):
+        assert secret not in log
 
 
 def test_the_admin_listener_has_health_and_the_token_api_and_nothing_else(tmp_path: Path) -> None:

@@ -46,6 +46,25 @@ def alive(pid: int) -> bool:
         return False
 
 
+def children(pid: int) -> list[int]:
+    """Process ids of those that `pid` has started (Linux)."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def clients_of(pid: int, port: int) -> set[int]:
+    """The clients' ports of the connections to `port` that process `pid` holds (Linux)."""
+    held = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held.add(str(file.readlink()))
+    found = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, _, _, _, _, _, inode, *_ = line.split()
+        if int(local.partition(":")[2], 16) == port and f"socket:[{inode}]" in held:
+            found.add(int(remote.partition(":")[2], 16))
+    return found - {0}
+
+
 class Upstream:
     """The demo upstream in its own process, and what reached it."""
 
@@ -112,7 +131,7 @@ class RawUpstream:
 class Gateway:
     """`zonegate serve` on free ports, with an embedded store in `directory`."""
 
-    def __init__(self, directory: Path, upstream: str, extra: str = "") -> None:
+    def __init__(self, directory: Path, upstream: str, extra: str = "", workers: int = 1) -> None:
         self.directory = directory
         self.port, self.admin_port = free_port(), free_port()
         self.config = directory / "zonegate.toml"
@@ -132,6 +151,7 @@ credential = {{ header = "Authorization", value = "Bearer ${{DEMO_CREDENTIAL}}" 
             f"""
 [listen]
 port = {self.port}
+workers = {workers}
 [admin]
 port = {self.admin_port}
 [store]
@@ -166,12 +186,20 @@ data_dir = "{directory / "store"}"
         self.first = json.loads(done.stdout)["value"]
         return self.first
 
-    def start(self) -> None:
-        """Start it, and return when it is ready."""
+    def launch(self) -> None:
+        """Start it, in a session of its own."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [ZONEGATE, "serve", "--config", str(self.config)], env=self.environment, stdout=log, stderr=log
+                [ZONEGATE, "serve", "--config", str(self.config)],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
+
+    def start(self) -> None:
+        """Start it, and return when it is ready."""
+        self.launch()
         until("the gateway is ready", self._is_ready)
 
     def _is_ready(self) -> bool:
@@ -184,6 +212,11 @@ data_dir = "{directory / "store"}"
     def store_pid(self) -> int:
         """The embedded server's process id."""
         return int(json.loads((self.directory / "store" / "server.json").read_text())["pid"])
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers, the oldest first (Linux)."""
+        assert self.process is not None
+        return sorted(set(children(self.process.pid)) - {self.store_pid()})
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
@@ -223,10 +256,10 @@ data_dir = "{directory / "store"}"
 
 
 @contextlib.contextmanager
-def running(directory: Path, extra: str = "") -> Iterator[tuple[Gateway, Upstream]]:
+def running(directory: Path, extra: str = "", workers: int = 1) -> Iterator[tuple[Gateway, Upstream]]:
     """A gateway with its first owner, and the upstream behind it."""
     upstream = Upstream(directory)
-    gateway = Gateway(directory, upstream.url, extra)
+    gateway = Gateway(directory, upstream.url, extra, workers)
     try:
         gateway.init()
         gateway.start()

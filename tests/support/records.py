@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
-from gateway.access.principal import Principal, Record, prove
+from gateway.access.compiled import CompiledToken, compile_owner, compile_token
+from gateway.access.principal import Principal, prove
 from gateway.app import policy_files
 from gateway.catalog.catalog import Catalog, load_catalog
 from gateway.reason import Deny
@@ -144,11 +145,17 @@ def owner(
     )
 
 
+def compiled(of: Token | None = None, ceiling: Owner | None = None) -> CompiledToken:
+    """A token under its owner, as a cache holds it."""
+    of = of or token()
+    return compile_token(of, compile_owner(ceiling or owner(ref=of.owner)))
+
+
 def principal(of: Token | None = None, ceiling: Owner | None = None, peppers: Peppers = NO_PEPPERS) -> Principal:
     """The principal of a token whose secret was shown."""
     of = of or token()
     credential = parse_secret(secret_of(of.id, of.owner.kind).reveal())
     assert credential is not None
-    found = prove(credential, Record(token=of, owner=ceiling or owner(), raw=b""), peppers, NOW)
+    found = prove(credential, compiled(of, ceiling), peppers, NOW)
     assert not isinstance(found, Deny)
     return found

@@ -1,17 +1,15 @@
 import asyncio
-import gc
-import json
-import os
-import signal
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from shutil import copytree
 
 import aiohttp
-import fakeredis
 import pytest
 from aiohttp import http_parser
+from support.fake_primary import FakePrimary
 from support.processes import free_port
 from unit.telemetry.captured import captured
 
@@ -22,13 +20,15 @@ from gateway.app import (
     StartError,
     build_catalog,
     initialise,
+    make_plan,
+    open_listeners,
     open_store,
     policy_files,
     ready_store,
     serve,
 )
 from gateway.catalog.document import CatalogError
-from gateway.settings import Settings, SettingsError, Upstream, UpstreamTls, load_settings
+from gateway.settings import Listen, Settings, SettingsError, Upstream, UpstreamTls, load_settings
 from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused
 from gateway.tokens.secret import parse_secret
 
@@ -51,13 +51,7 @@ def configured(tmp_path: Path) -> Set:
 
 
 def memory_store() -> RedisStore:
-    server = fakeredis.FakeServer()
-    return RedisStore(
-        fakeredis.FakeAsyncRedis(server=server),
-        fakeredis.FakeAsyncRedis(server=server),
-        peppers=(),
-        audit=AuditLimits(1000, 10**9),
-    )
+    return RedisStore(FakePrimary(), peppers=(), audit=AuditLimits(1000, 10**9))
 
 
 # policies/.
@@ -167,14 +161,10 @@ async def test_a_url_that_is_none_is_one_line_without_its_password(configured: S
 async def test_a_store_that_is_not_there_is_unavailable_when_it_is_asked(configured: Set, tmp_path: Path) -> None:
     async with open_store(configured(), f"unix://{tmp_path}/none.sock") as store:
         with pytest.raises(StoreUnavailable):
-            await store.ping()
+            await store.prepare()
 
 
 # The upstreams.
-
-
-def gateway(settings: Settings, store: RedisStore | None = None) -> Gateway:
-    return Gateway(settings, build_catalog(settings), store or memory_store())
 
 
 @pytest.mark.parametrize(
@@ -187,28 +177,20 @@ def gateway(settings: Settings, store: RedisStore | None = None) -> Gateway:
         pytest.param({"cert": "{}/junk.pem", "key": "{}/none.pem"}, id="a key that is missing"),
     ],
 )
-async def test_a_tls_file_that_cannot_be_used_is_refused_by_its_key(
+def test_a_tls_file_that_cannot_be_used_is_refused_by_its_key(
     configured: Set, tmp_path: Path, tls: dict[str, str]
 ) -> None:
     (tmp_path / "junk.pem").write_text("junk")
     lines = "".join(f"tls.{key} = '{value.format(tmp_path)}'\n" for key, value in tls.items())
     settings = configured(UPSTREAM.replace("http:", "https:") + lines)
     with pytest.raises(SettingsError, match=r"^upstreams\.cloudflare-dns\.tls[^\n]*: [^\n]+$"):
-        gateway(settings)
-
-
-async def test_a_refused_upstream_leaves_no_connection_pool_of_another_behind(configured: Set) -> None:
-    """A session that nobody closed is a warning when it is collected, and a warning is an error here."""
-    text = "[upstreams.billing]\ntargets = ['http://h']\n" + UPSTREAM.replace("http:", "https:") + "tls.ca = 'none'"
-    with pytest.raises(SettingsError):
-        gateway(configured(text))
-    gc.collect()
+        make_plan(settings)
 
 
 @pytest.mark.parametrize("name", ["Authorization", "Transfer-Encoding", "Host", "x_request_id"])
-async def test_a_header_that_is_never_passed_on_is_refused_in_pass_headers(configured: Set, name: str) -> None:
+def test_a_header_that_is_never_passed_on_is_refused_in_pass_headers(configured: Set, name: str) -> None:
     with pytest.raises(SettingsError, match=r"^upstreams\.cloudflare-dns\.pass_headers: [^\n]+$"):
-        gateway(configured(UPSTREAM + f"pass_headers = ['{name}']"))
+        make_plan(configured(UPSTREAM + f"pass_headers = ['{name}']"))
 
 
 @pytest.mark.parametrize(
@@ -243,10 +225,19 @@ async def get(port: int, path: str, **headers: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """A gateway in this process, over a store of its own."""
+    store = memory_store()
+    with open_listeners(settings) as listeners:
+        async with Gateway(make_plan(settings), store).running(listeners):
+            yield
+    await store.close()
+
+
 async def test_each_listener_has_its_own_pages(configured: Set) -> None:
     settings = configured(UPSTREAM + f"[health]\nport = {free_port()}")
-    store = memory_store()
-    async with gateway(settings, store).running():
+    async with running(settings):
         public, admin, health = settings.listen.port, settings.admin.port, settings.health.port
         assert (await get(admin, "/healthz"))[0] == (await get(health, "/readyz"))[0] == 200
         assert (await get(public, "/healthz"))[0] == 401
@@ -255,39 +246,49 @@ async def test_each_listener_has_its_own_pages(configured: Set) -> None:
         assert (await get(health, "/client/v4/user/tokens/verify"))[0] == 404
         assert (await get(admin, "/healthz", Host="evil.example"))[0] == 400
         assert (await get(health, "/healthz", Host="probe.example"))[0] == 200
-    await store.close()
 
 
 @pytest.mark.parametrize("section", ["listen", "admin", "health"])
-async def test_a_port_that_is_taken_is_refused_by_its_key_and_nothing_stays_open(configured: Set, section: str) -> None:
+def test_a_port_that_is_taken_is_refused_by_its_key_and_nothing_stays_open(configured: Set, section: str) -> None:
     settings = configured(UPSTREAM + f"[health]\nport = {free_port()}")
     port = getattr(settings, section).port
-    taken = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", port)
-    async with taken:
-        with pytest.raises(StartError, match=rf"^{section}\.port: 127\.0\.0\.1:{port}: Address already in use$"):
-            async with gateway(settings).running():
-                pass
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(StartError, match=rf"^{section}\.port: 127\.0\.0\.1:{port}: Address already in use$"),
+        open_listeners(settings),
+    ):
+        pass
     for other in {"listen", "admin", "health"} - {section}:
-        with pytest.raises(OSError, match="Connect"):
-            await asyncio.open_connection("127.0.0.1", getattr(settings, other).port)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", getattr(settings, other).port))
 
 
-async def test_an_address_that_is_not_ours_is_refused_by_its_key(configured: Set) -> None:
-    settings = configured("listen.host = '192.0.2.1'\n")
-    with pytest.raises(StartError, match=r"^listen\.port: 192\.0\.2\.1:\d+: [^\n]+$"):
-        async with gateway(settings).running():
-            pass
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [
+        pytest.param("192.0.2.1", "port", id="another machine's address"),
+        pytest.param("no.such.host.invalid", "host", id="no host"),
+    ],
+)
+def test_an_address_that_is_not_ours_is_refused_by_its_key(configured: Set, host: str, key: str) -> None:
+    settings = configured(f"listen.host = '{host}'\n")
+    with pytest.raises(StartError, match=rf"^listen\.{key}: {host}:\d+: [^\n]+$"), open_listeners(settings):
+        pass
 
 
 async def test_an_admin_listener_that_is_off_is_not_there(configured: Set) -> None:
     settings = configured("admin.enabled = false\n")
-    async with gateway(settings).running():
+    async with running(settings):
         with pytest.raises(OSError, match="Connect"):
             await asyncio.open_connection("127.0.0.1", settings.admin.port)
         assert (await get(settings.listen.port, "/"))[0] == 401
 
 
-# Starting.
+# Starting: see tests/e2e for what comes after the workers were forked.
+
+
+def run(settings: Settings) -> None:
+    serve(settings, lambda: settings)
 
 
 @pytest.mark.parametrize(
@@ -305,40 +306,39 @@ def test_it_does_not_start_on_another_parser(
 ) -> None:
     monkeypatch.setattr(attribute, value)
     with pytest.raises(StartError, match=r"^aiohttp [^\n]+3\.14\.4[^\n]+$"):
-        serve(configured())
+        run(configured())
     assert not (tmp_path / "store").exists()
 
 
 def test_a_store_that_must_not_be_used_stops_the_start(configured: Set) -> None:
     initialise(configured("store.pepper = ['salt']"))
     with pytest.raises(StoreRefused, match=r"^store\.pepper: "):
-        serve(configured())
+        run(configured())
 
 
-def test_it_serves_until_it_is_told_to_stop(configured: Set, tmp_path: Path) -> None:
-    settings = configured()
-    answers = []
+# Reading anew.
 
-    async def ready() -> None:
-        answers.append(await get(settings.admin.port, "/readyz"))
-        os.kill(os.getpid(), signal.SIGTERM)
 
+def test_what_only_a_restart_can_change_stays_and_a_line_names_it() -> None:
+    running = Settings()
+    changed = Settings(listen=Listen(host="::1", port=9999, prefix="/api", workers=4))
     with captured() as logs:
-        serve(settings, ready)
-    assert [status for status, _ in answers] == [200]
-    assert [line["event"] for line in logs if line["event"] in ("ready", "stopping")] == ["ready", "stopping"]
-    assert not (tmp_path / "store" / "server.json").exists()
+        kept = app._keep_fixed(running, changed)
+    assert kept == Settings(listen=Listen(prefix="/api", workers=4))
+    (line,) = logs
+    assert (line["log_level"], line["keys"]) == ("warning", ["listen.host", "listen.port"])
 
 
-def test_the_gateway_ends_with_its_embedded_server(configured: Set, tmp_path: Path) -> None:
-    """Nobody would start that again; whoever watches the gateway starts both."""
+def test_what_has_not_changed_is_not_talked_of() -> None:
+    with captured() as logs:
+        assert app._keep_fixed(Settings(), Settings(listen=Listen(workers=4))).listen.workers == 4
+    assert logs == []
 
-    async def ready() -> None:
-        note = json.loads((tmp_path / "store" / "server.json").read_text())
-        os.kill(note["pid"], signal.SIGKILL)
 
-    with captured(), pytest.raises(StoreUnavailable, match="embedded server has ended"):
-        serve(configured(), ready)
+def test_each_setting_that_only_a_restart_can_change_is_there() -> None:
+    for key in app._FIXED:
+        section, name = key.split(".")
+        assert name in getattr(Settings(), section).__struct_fields__
 
 
 # The first owner.
@@ -355,32 +355,3 @@ async def test_the_first_token_may_do_everything_and_is_the_only_one(configured:
     }
     with pytest.raises(Conflict):
         await asyncio.to_thread(initialise, settings)
-
-
-def test_what_init_made_is_what_serve_finds(configured: Set) -> None:
-    settings = configured()
-    _, secret, _ = initialise(settings)
-    answers = []
-
-    async def ready() -> None:
-        bearer = {"Authorization": f"Bearer {secret.reveal()}"}
-        ports = settings.listen.port, settings.admin.port
-        answers.extend([await get(port, "/client/v4/user/tokens/verify", **bearer) for port in ports])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    with captured() as logs:
-        serve(settings, ready)
-    assert [status for status, _ in answers] == [200, 200]
-    assert secret.reveal() not in str(logs)
-
-
-def test_no_secret_of_the_settings_is_in_the_log(configured: Set) -> None:
-    settings = configured("store.pepper = ['hush']\n" + UPSTREAM + "credential.value = 'Bearer hush'")
-
-    async def ready() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    with captured() as logs:
-        serve(settings, ready)
-    assert logs
-    assert "hush" not in str(logs)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.reason import REFUSALS, Answer, Deny, Fault, Reason, refuse, succeed
+from gateway.reason import REFUSALS, Answer, Deny, Fault, Limit, Reason, refuse, succeed
 
 
 def body_of(answer: Answer) -> dict[str, Any]:
@@ -50,6 +50,7 @@ ROWS = [
     (Reason.UPSTREAM_TIMEOUT, 504, 10504),
     (Reason.STORE_UNAVAILABLE, 503, 10500),
     (Reason.NOT_REPLICATED, 503, 10500),
+    (Reason.FROZEN, 503, 10500),
     (Reason.DRAINING, 503, 10500),
     (Reason.INTERNAL_ERROR, 503, 10500),
 ]
@@ -158,6 +159,41 @@ def test_a_write_of_unknown_outcome_must_not_be_repeated(reason: Reason) -> None
 def test_nor_may_one_that_is_stored_but_any_other_refusal_leaves_it_open(reason: Reason) -> None:
     expected = "false" if reason is Reason.NOT_REPLICATED else None
     assert field(refuse(Deny(reason=reason)), "X-Should-Retry") == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        pytest.param(Reason.FROZEN, "The gateway is frozen: no token works until it is thawed", id="frozen"),
+        pytest.param(
+            Reason.NOT_REPLICATED,
+            "The change is stored, not replicated: a failover may undo it",
+            id="stored, not replicated",
+        ),
+        pytest.param(Reason.STORE_UNAVAILABLE, "The token store cannot be reached", id="the store is away"),
+    ],
+)
+def test_what_the_store_refuses_is_told_apart_in_words(reason: Reason, message: str) -> None:
+    (error,) = body_of(refuse(Deny(reason=reason)))["errors"]
+    assert error["message"] == message
+
+
+def test_a_limit_that_was_reached_is_told_with_the_time_to_wait() -> None:
+    limit = Limit(name="unknown-tokens", quota=10, window=1, wait=1)
+    answer = refuse(Deny(reason=Reason.RATE_LIMITED, limit=limit))
+    assert field(answer, "Retry-After") == "1"
+    assert field(answer, "Ratelimit-Policy") == '"unknown-tokens";q=10;w=1'
+    assert field(answer, "Ratelimit") == '"unknown-tokens";r=0;t=1'
+
+
+def test_without_a_limit_nothing_is_said_of_waiting() -> None:
+    names = {name for reason in Reason for name, _ in refuse(Deny(reason=reason)).fields}
+    assert not names & {"Retry-After", "Ratelimit-Policy", "Ratelimit"}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_what_only_the_log_may_know_is_not_in_an_answer(reason: Reason) -> None:
+    assert refuse(Deny(reason=reason, token_id="f" * 32, owner="user:x", route="GET /x")) == refuse(Deny(reason=reason))
 
 
 def test_each_fault_of_a_body_is_an_error_with_its_pointer() -> None:

@@ -401,7 +401,6 @@ def test_a_secret_s_file_that_cannot_be_read_is_refused_with_its_name(
     ("key", "text"),
     [
         pytest.param("listen.unix", "'/run/zonegate.sock'", id="listen.unix"),
-        pytest.param("listen.workers", "2", id="listen.workers"),
         pytest.param("listen.proxy_protocol", "true", id="listen.proxy_protocol"),
         pytest.param("listen.max_connections", "10", id="listen.max_connections"),
         pytest.param("listen.tls.cert", "'c'", id="listen.tls.cert"),
@@ -412,13 +411,6 @@ def test_a_secret_s_file_that_cannot_be_read_is_refused_with_its_name(
         pytest.param("authz.port", "8082", id="authz.port"),
         pytest.param("authz.trusted", "['10.0.0.0/8']", id="authz.trusted"),
         pytest.param("authz.hand_out_credential", "true", id="authz.hand_out_credential"),
-        pytest.param("store.on_outage", "'serve-cached'", id="store.on_outage"),
-        pytest.param("store.stale_grace", "10", id="store.stale_grace"),
-        pytest.param("store.write_replicas", "1", id="store.write_replicas"),
-        pytest.param("store.keep_expired", "1", id="store.keep_expired"),
-        pytest.param("store.sentinel_password", "'hush'", id="store.sentinel_password"),
-        pytest.param("store.url", "'redis+sentinel://h:1,h:2/main/0'", id="store.url with Sentinel"),
-        pytest.param("store.url", "'redis+cluster://h:1,h:2'", id="store.url of a cluster"),
         pytest.param("limits.rate.requests", "100", id="limits.rate.requests"),
         pytest.param("limits.rate.period", "60", id="limits.rate.period"),
         pytest.param("limits.header_timeout", "5", id="limits.header_timeout"),
@@ -447,6 +439,15 @@ def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key
         pytest.param("admin.port = 0", "admin.port", id="no admin port"),
         pytest.param("store.url = 'http://h'", "store.url", id="another kind of store"),
         pytest.param("store.url = ''", "store.url", id="no store"),
+        pytest.param("store.url = 'redis://h/0?socket_timeout=30'", "store.url", id="an option of the store's client"),
+        pytest.param("store.url = 'redis+sentinel://h:1,h:2'", "store.url", id="sentinels without a service"),
+        pytest.param("store.url = 'redis+cluster://h:1,'", "store.url", id="a cluster's node without a name"),
+        pytest.param("store.sentinel_password = 'x'", "store.sentinel_password", id="a sentinels' password for nobody"),
+        pytest.param(
+            "store.url = 'redis+cluster://h'\nstore.sentinel_password = 'x'",
+            "store.sentinel_password",
+            id="a sentinels' password for a cluster",
+        ),
         pytest.param("store.pepper = ['a', '']", "store.pepper", id="an empty pepper"),
         *(
             pytest.param(
@@ -502,6 +503,42 @@ def test_a_credential_that_no_header_can_hold_is_refused_and_not_shown(refusal: 
     said = refusal(UPSTREAM + f'credential.value = "{value}"')
     assert "zonegate.toml: upstreams.cloudflare-dns.credential.value: " in said
     assert "hush" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("redis://user:hu/sh@h/0", id="a slash in a password"),
+        pytest.param("redis+sentinel://user:hu?sh@h/main", id="a question mark in a password"),
+        pytest.param("http://user:hush@h", id="another kind of store"),
+    ],
+)
+def test_a_store_s_url_that_is_refused_is_not_shown(refusal: Callable[..., str], url: str) -> None:
+    said = refusal(f"store.url = '{url}'")
+    assert "zonegate.toml: store.url: " in said
+    _, _, why = said.partition("store.url: ")
+    assert "hu" not in why
+    assert "sh@" not in why
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "embedded",
+        "redis://user:word@h:1/0",
+        "rediss://h",
+        "unix:///run/valkey.sock?db=1",
+        "redis+sentinel://user:word@h:1,[::1]:2/main/0",
+        "redis+cluster://h:1,h:2",
+    ],
+)
+def test_a_store_is_embedded_one_server_sentinels_or_a_cluster(load: Load, url: str) -> None:
+    assert load(f"store.url = '{url}'").store.url.reveal() == url
+
+
+def test_sentinels_may_have_a_password(load: Load) -> None:
+    found = load("store.url = 'redis+sentinel://h/main'\nstore.sentinel_password = 'word'")
+    assert found.store.sentinel_password.reveal() == "word"
 
 
 def test_a_password_in_a_target_is_not_shown(refusal: Callable[..., str]) -> None:

@@ -30,9 +30,10 @@ from support.records import (
     zone,
 )
 
-from gateway.access.decide import CHECKS, check_policies, decide, in_words, why_not_at
+from gateway.access.compiled import compile_token
+from gateway.access.decide import CHECKS, check_dates, check_policies, decide, in_words
 from gateway.access.decision import Allow, Decision
-from gateway.access.principal import Principal, Record, prove
+from gateway.access.principal import Principal, prove
 from gateway.access.question import Question
 from gateway.catalog.api import read_api
 from gateway.catalog.route_table import Matched, RouteTable
@@ -306,7 +307,7 @@ def test_a_token_of_an_account_has_no_user_of_its_own() -> None:
 def without_owner(of: Token) -> Principal:
     credential = parse_secret(secret_of().reveal())
     assert credential is not None
-    found = prove(credential, Record(of, None, b""), NO_PEPPERS, NOW)
+    found = prove(credential, compile_token(of, None), NO_PEPPERS, NOW)
     assert isinstance(found, Principal)
     return found
 
@@ -338,8 +339,9 @@ def test_what_is_switched_off_gets_nowhere(who: Principal, line: str) -> None:
 )
 def test_a_token_lives_from_not_before_until_expires_on(now: float, why: Reason | None) -> None:
     of = token(not_before=NOW, expires_on=NOW + 10)
-    assert why_not_at(of, now) is why
-    assert reason(decide(ask(RECORDS_OF_A, of, now=now))) is why
+    question = ask(RECORDS_OF_A, of, now=now)
+    assert check_dates(question) == (Deny(reason=why) if why else None)
+    assert reason(decide(question)) is why
 
 
 @pytest.mark.parametrize("now", [0, NOW, 1e12])

@@ -1,6 +1,17 @@
 import inspect
 
-from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable, TokenStore
+import pytest
+
+from gateway.access.ports import (
+    Action,
+    Actor,
+    Conflict,
+    Denied,
+    NotReplicated,
+    StoreUnavailable,
+    Tokens,
+    TokenStore,
+)
 
 
 def test_an_outage_says_nothing_of_a_change_unless_told() -> None:
@@ -9,28 +20,47 @@ def test_an_outage_says_nothing_of_a_change_unless_told() -> None:
     assert str(StoreUnavailable("gone")) == "gone"
 
 
-def test_a_conflict_is_no_outage() -> None:
-    assert not issubclass(Conflict, StoreUnavailable)
-    assert not issubclass(StoreUnavailable, Conflict)
+@pytest.mark.parametrize("kind", [StoreUnavailable, NotReplicated, Conflict])
+def test_a_conflict_an_outage_and_too_few_replicas_are_told_apart(kind: type[Exception]) -> None:
+    others = {StoreUnavailable, NotReplicated, Conflict} - {kind}
+    assert not any(issubclass(kind, other) for other in others)
 
 
 def test_the_audit_names_an_actor_by_ids_and_has_no_room_for_a_secret() -> None:
     assert Actor.__struct_fields__ == ("token_id", "owner", "address", "request_id")
+    assert Denied.__struct_fields__ == ("method", "path", "reason", "token_id")
 
 
 def test_the_words_of_the_audit_do_not_change() -> None:
     assert [str(action) for action in Action] == [
         "init",
+        "recover",
         "create",
         "update",
         "delete",
         "roll",
         "revoke-self",
         "resign",
+        "expire",
+        "import",
+        "repair",
+        "owner-create",
+        "owner-update",
+        "owner-delete",
+        "freeze",
+        "thaw",
+        "denied",
     ]
 
 
-def test_each_method_of_the_port_is_awaited() -> None:
-    methods = [item for name, item in vars(TokenStore).items() if inspect.isfunction(item) and name[0] != "_"]
-    assert methods
-    assert all(inspect.iscoroutinefunction(method) for method in methods)
+def awaited(port: type) -> dict[str, bool]:
+    methods = {name: item for name, item in vars(port).items() if inspect.isfunction(item) and name[0] != "_"}
+    return {name: inspect.iscoroutinefunction(method) for name, method in methods.items()}
+
+
+def test_each_method_of_the_store_is_awaited() -> None:
+    assert set(awaited(TokenStore).values()) == {True}
+
+
+def test_to_look_into_the_memory_is_not_awaited() -> None:
+    assert awaited(Tokens) == {"look": False, "fetch": True}

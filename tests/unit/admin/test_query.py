@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admin.query import ListQuery, list_query, parameters
+from gateway.admin.query import AuditCall, ListQuery, audit_call, list_query, parameters
 from gateway.reason import Deny, Reason
+from gateway.store.audit import AuditQuery
 
 DEFAULT = ListQuery(page=1, per_page=20, descending=False, include_expired=False)
 
@@ -78,5 +79,82 @@ def test_any_query_that_a_target_may_have_gives_a_page_within_bounds_or_a_refusa
         case ListQuery() as asked:
             assert asked.page >= 1
             assert 5 <= asked.per_page <= 50
+        case Deny() as deny:
+            assert deny.reason is Reason.BAD_REQUEST
+
+
+# The audit.
+
+TOKEN = "f" * 32
+
+
+@pytest.mark.parametrize(
+    ("query", "asked", "page"),
+    [
+        pytest.param("", AuditQuery(count=100), 1, id="nothing"),
+        pytest.param("per_page=1", AuditQuery(count=1), 1, id="the smallest page"),
+        pytest.param("per_page=1000.0", AuditQuery(count=1000), 1, id="the largest page"),
+        pytest.param("page=3&per_page=10", AuditQuery(count=10, skip=20), 3, id="a page"),
+        pytest.param("direction=asc", AuditQuery(count=100, descending=False), 1, id="oldest first"),
+        pytest.param("since=2027-01-15", AuditQuery(count=100, since=1799971200), 1, id="since a date"),
+        pytest.param(
+            "since=2027-01-15T08:00:00Z", AuditQuery(count=100, since=1800000000), 1, id="since a date and time"
+        ),
+        pytest.param(
+            "before=2027-01-15T09:00:00.5%2B01:00", AuditQuery(count=100, before=1800000000), 1, id="with an offset"
+        ),
+        pytest.param("id=12-3", AuditQuery(count=100, entry="12-3"), 1, id="one entry"),
+        pytest.param("cursor=12-3", AuditQuery(count=100, cursor="12-3"), 1, id="behind a cursor"),
+        pytest.param(f"token={TOKEN}", AuditQuery(count=100, token=TOKEN), 1, id="a token"),
+        pytest.param("action.type=revoke-self", AuditQuery(count=100, action="revoke-self"), 1, id="an action"),
+        pytest.param("export=true&actor.email=x", AuditQuery(count=100), 1, id="parameters of others"),
+    ],
+)
+def test_the_audit_is_asked_for_as_cloudflare_s_audit_logs_are(query: str, asked: AuditQuery, page: int) -> None:
+    assert audit_call(query.encode()) == AuditCall(asked, page)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        pytest.param("per_page=0", "per_page", id="no entry"),
+        pytest.param("per_page=1001", "per_page", id="too many entries"),
+        pytest.param("page=0", "page", id="before the first page"),
+        pytest.param("direction=up", "direction", id="a direction that is none"),
+        pytest.param("since=yesterday", "since", id="no moment"),
+        pytest.param("since=", "since", id="an empty moment"),
+        pytest.param("since=1800000000", "since", id="seconds"),
+        pytest.param("since=2027-02-30", "since", id="a date that is none"),
+        pytest.param("before=2027-01-15T08:00:00", "before", id="a moment without an offset"),
+        pytest.param("before=2027-01-15T08:00:00+01:00", "before", id="a blank, as + is read"),
+        pytest.param("id=12", "id", id="half an id"),
+        pytest.param("cursor=(12-3", "cursor", id="a cursor of Redis's own"),
+        pytest.param("cursor=", "cursor", id="an empty cursor"),
+        pytest.param("token=mine", "token", id="a token's name"),
+        pytest.param("token=" + "F" * 32, "token", id="a token's id in another case"),
+        pytest.param("action.type=", "action.type", id="no action"),
+        pytest.param("action.type=*", "action.type", id="no action's name"),
+        pytest.param("token=x&token=x", "twice", id="twice"),
+    ],
+)
+def test_a_query_of_the_audit_that_is_not_understood_is_refused_by_its_name(query: str, name: str) -> None:
+    deny = audit_call(query.encode())
+    assert isinstance(deny, Deny)
+    assert deny.reason is Reason.BAD_REQUEST
+    assert deny.detail.startswith("query: ")
+    assert name in deny.detail
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["since", "before", "page", "per_page", "cursor", "id", "token", "action.type", "direction"]),
+        st.text(alphabet="0123456789-:TZ.abcdef%"),
+    )
+)
+def test_any_query_of_the_audit_gives_entries_within_bounds_or_a_refusal(query: dict[str, str]) -> None:
+    match audit_call("&".join(f"{name}={value}" for name, value in query.items()).encode()):
+        case AuditCall(asked, page):
+            assert page >= 1
+            assert 1 <= asked.count <= 1000
         case Deny() as deny:
             assert deny.reason is Reason.BAD_REQUEST

@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from itertools import count
 from typing import Any
@@ -29,10 +29,13 @@ from gateway.access.decision import Allow
 from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable
 from gateway.access.principal import Record, prove
 from gateway.access.question import Question
-from gateway.admin.token_api import UserTokenApi, entity_tag, matches
+from gateway.admin.audit import Trail
+from gateway.admin.token_api import UseReader, UserTokenApi, entity_tag, matches
 from gateway.catalog.target import Target, split_target
 from gateway.reason import Answer, Deny, Reason
 from gateway.server.ports import Call
+from gateway.store.audit import AuditPage, AuditQuery
+from gateway.store.use import RouteUse, Use
 from gateway.tokens.digest import NO_PEPPERS, Peppers
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive, parse_secret
@@ -61,8 +64,46 @@ def dice() -> Callable[[int], bytes]:
     return lambda size: next(numbers).to_bytes(size, "big")
 
 
-def api_over(store: MemoryTokenStore, peppers: Peppers = NO_PEPPERS) -> UserTokenApi:
-    return UserTokenApi(store, GROUPS, peppers=peppers, clock=lambda: NOW, randomness=dice())
+class FakeUses:
+    """A `UseReader` that knows what it is given, by token."""
+
+    def __init__(self, known: Mapping[str, Use] | None = None) -> None:
+        self._known = known or {}
+
+    async def last_used(self, token_ids: Sequence[str]) -> list[int | None]:
+        return [self._known.get(token_id, Use()).last_used_on for token_id in token_ids]
+
+    async def use(self, token_id: str) -> Use:
+        return self._known.get(token_id, Use())
+
+
+class FakeTrail:
+    """A `Trail` without entries."""
+
+    def __init__(self) -> None:
+        self.asked: list[AuditQuery] = []
+
+    async def read(self, query: AuditQuery) -> AuditPage:
+        self.asked.append(query)
+        return AuditPage((), None, None)
+
+
+def api_over(
+    store: MemoryTokenStore,
+    peppers: Peppers = NO_PEPPERS,
+    *,
+    uses: UseReader | None = None,
+    trail: Trail | None = None,
+) -> UserTokenApi:
+    return UserTokenApi(
+        store,
+        GROUPS,
+        trail=trail or FakeTrail(),
+        uses=uses or FakeUses(),
+        peppers=peppers,
+        clock=lambda: NOW,
+        randomness=dice(),
+    )
 
 
 def allowed(method: str, path: str, caller: Token) -> Allow:
@@ -135,7 +176,9 @@ async def works(store: MemoryTokenStore, secret: str) -> bool:
     """Whether `secret` proves its token."""
     credential = parse_secret(secret)
     assert credential is not None
-    return not isinstance(prove(credential, await store.get(credential.token_id), NO_PEPPERS, NOW), Deny)
+    found = await store.fetch(credential.token_id, None)
+    assert not isinstance(found, Deny)
+    return not isinstance(prove(credential, found, NO_PEPPERS, NOW), Deny)
 
 
 def test_there_is_an_operation_for_each_route_and_a_route_for_each_operation(store: MemoryTokenStore) -> None:
@@ -318,6 +361,71 @@ async def test_a_token_is_shown_to_its_owner(ask: Ask) -> None:
     assert result(outcome)["name"] == "mine"
     assert isinstance(outcome, Answer)
     assert MINE.digests[0].hex.encode() not in outcome.body
+
+
+# Use.
+
+USED = Use(
+    last_used_on=NOW - 60,
+    last_address="2001:db8::1",
+    requests=(RouteUse("", "no_route", 1), RouteUse("GET /client/v4/zones/{zone_id}/dns_records", "allowed", 7)),
+)
+
+
+async def test_a_list_says_when_each_token_was_last_used_where_that_is_known(store: MemoryTokenStore) -> None:
+    ask = asker(api_over(store, uses=FakeUses({MINE.id: USED})))
+    caller, mine = result(await ask("GET", "/user/tokens"))
+    assert "last_used_on" not in caller
+    assert mine["last_used_on"] == "2027-01-15T07:59:00Z"
+    assert "usage" not in mine
+
+
+async def test_a_token_s_use_is_told_in_full_where_it_is_asked_for_alone(store: MemoryTokenStore) -> None:
+    shown = result(await asker(api_over(store, uses=FakeUses({MINE.id: USED})))("GET", f"/user/tokens/{MINE.id}"))
+    assert shown["last_used_on"] == "2027-01-15T07:59:00Z"
+    assert shown["usage"] == {
+        "last_address": "2001:db8::1",
+        "requests": [
+            {"route": "", "result": "no_route", "count": 1},
+            {"route": "GET /client/v4/zones/{zone_id}/dns_records", "result": "allowed", "count": 7},
+        ],
+    }
+
+
+async def test_a_token_that_was_not_used_yet_shows_nothing_of_it(ask: Ask) -> None:
+    shown = result(await ask("GET", f"/user/tokens/{MINE.id}"))
+    assert not {"last_used_on", "usage"} & shown.keys()
+
+
+async def test_use_does_not_change_a_token_s_tag(store: MemoryTokenStore, ask: Ask) -> None:
+    used = asker(api_over(store, uses=FakeUses({MINE.id: USED})))
+    path = f"/user/tokens/{MINE.id}"
+    assert tag(await used("GET", path)) == tag(await ask("GET", path))
+
+
+async def test_an_update_may_send_back_the_use_that_get_showed(store: MemoryTokenStore) -> None:
+    ask = asker(api_over(store, uses=FakeUses({MINE.id: USED})))
+    shown = result(await ask("GET", f"/user/tokens/{MINE.id}"))
+    assert result(await ask("PUT", f"/user/tokens/{MINE.id}", shown))["name"] == "mine"
+
+
+# The audit.
+
+
+async def test_the_audit_is_asked_for_what_the_query_says(store: MemoryTokenStore) -> None:
+    trail = FakeTrail()
+    envelope = good(await asker(api_over(store, trail=trail))("GET", "/zonegate/audit?per_page=5&direction=asc"))
+    assert envelope["result"] == []
+    assert trail.asked == [AuditQuery(count=5, descending=False)]
+
+
+async def test_an_audit_that_cannot_be_read_now_is_a_503(store: MemoryTokenStore) -> None:
+    class Away:
+        async def read(self, query: AuditQuery) -> AuditPage:  # noqa: ARG002
+            raise StoreUnavailable("away")
+
+    outcome = await asker(api_over(store, trail=Away()))("GET", "/zonegate/audit")
+    assert refused(outcome).reason is Reason.STORE_UNAVAILABLE
 
 
 # Whatever is asked of a token that is not there, or not one's own.

@@ -222,6 +222,30 @@ def test_a_request_touches_what_its_path_names(head: str, changes: dict[str, str
     assert one_route(head, **changes).touched((b"v1", b"x", last.encode()), USER) == touched
 
 
+@pytest.mark.parametrize(
+    ("changes", "segment"),
+    [
+        pytest.param({}, b"2", id="a zone in the path"),
+        pytest.param({"path": '"/zones/{name}/{zone_id}"'}, b"3", id="further on"),
+        pytest.param(
+            {"path": '"/me"', "permission": '["User Details Read"]', "resource": '"user:self"'}, b"", id="no segment"
+        ),
+        pytest.param({"permission": '"any-token"', "resource": ""}, b"", id="no resource"),
+    ],
+)
+def test_the_segment_that_names_what_is_touched_is_known(changes: dict[str, str], segment: bytes) -> None:
+    assert one_route(**changes).naming((b"0", b"1", b"2", b"3")) == segment
+
+
+def test_a_route_is_equal_to_itself_alone() -> None:
+    # Nothing that was remembered for a route may be found for the route of another catalogue.
+    one, other = one_route(), one_route()
+    assert one.text == other.text
+    assert one != other
+    assert {one: "found"}.get(one) == "found"
+    assert {one: "found"}.get(other) is None
+
+
 SELF = {"path": '"/me"', "permission": '["User Details Read"]', "resource": '"user:self"'}
 LIST = {"path": '"/zones"', "resource": '"zone:*"', "filter": '{ items = "result", zone = "id" }'}
 

@@ -16,6 +16,7 @@ GROUP_TEXT = (
     ZONE_GROUP.format(id="1" * 32, name="DNS Read")
     + USER_GROUP.format(id="2" * 32, name="API Tokens Read")
     + USER_GROUP.format(id="3" * 32, name="API Tokens Write")
+    + USER_GROUP.format(id="4" * 32, name="Zonegate Audit Read")
 )
 API_TEXT = """
 name = "things"
@@ -57,7 +58,8 @@ def paths(table: RouteTable) -> set[str]:
 
 def test_a_catalogue_is_the_sum_of_its_files() -> None:
     found = load()
-    assert [group.name for group in found.groups] == ["DNS Read", "API Tokens Read", "API Tokens Write"]
+    names = ["DNS Read", "API Tokens Read", "API Tokens Write", "Zonegate Audit Read"]
+    assert [group.name for group in found.groups] == names
     assert [api.name for api in found.apis] == ["zonegate", "things"]
     assert found.templates == ()
     assert {"/client/v4/zones/{zone_id}", "/client/v4/user/tokens"} <= paths(found.public)
@@ -272,6 +274,7 @@ def test_all_groups_of_the_token_api_s_catalogue_are_there_and_ours_beside_them(
         (ALL_PERMISSIONS, (Scope.ACCOUNT,)),
         (ALL_PERMISSIONS, (Scope.USER,)),
         ("User Billing Read", (Scope.USER,)),
+        ("Zonegate Audit Read", (Scope.USER,)),
     ]
     theirs = [group for group in GROUPS if group not in ours]
     assert len(theirs) == 311
@@ -398,6 +401,7 @@ ACCOUNT_PATH = "/client/v4/accounts/" + "c" * 32
         ("GET", "/client/v4/user/tokens/" + "f" * 32, "API Tokens Read, API Tokens Write"),
         ("PUT DELETE", "/client/v4/user/tokens/" + "f" * 32, "API Tokens Write"),
         ("PUT", "/client/v4/user/tokens/" + "f" * 32 + "/value", "API Tokens Write"),
+        ("GET", "/client/v4/zonegate/audit", "Zonegate Audit Read"),
     ],
 )
 def test_a_shipped_endpoint_is_opened_by_its_groups(methods: str, path: str, opens: str) -> None:
@@ -469,5 +473,6 @@ def test_each_route_of_the_token_api_has_an_operation_and_no_other_has() -> None
         "update",
         "delete",
         "roll",
+        "audit",
     }
     assert all(bool(route.operation) == (route.api.name == "zonegate") for route in CATALOG.public.routes)

@@ -100,6 +100,24 @@ async def test_verify_gives_result_and_messages(api: TokenApiClient, server: Ser
     assert (verified.raw, verified.messages) == ({"id": "1", "status": "active"}, ("valid",))
 
 
+async def test_a_page_of_the_audit_comes_as_it_is_and_as_it_is_read(api: TokenApiClient, server: Server) -> None:
+    entry = {"id": "1-1", "action": {"type": "roll", "result": True, "later": 1}, "newValueJson": {"name": "x"}}
+    server.answer([entry], result_info={"count": 1, "cursor": "1-1", "newest": "9-9"})
+    server.answer([])
+    first, last = [await api.audit(direction="asc", per_page=7) for _ in range(2)]
+    assert (first.raw, first.cursor, first.newest) == ((entry,), "1-1", "9-9")
+    assert [(each.action.type, each.after) for each in first.entries] == [("roll", {"name": "x"})]
+    assert (last.entries, last.cursor, last.newest) == ((), None, None)
+    assert (server.asked[0].method, server.asked[0].path) == ("GET", "/v4/zonegate/audit")
+    assert dict(server.asked[0].query) == {"direction": "asc", "per_page": "7"}
+
+
+async def test_an_audit_of_another_shape_is_not_the_token_api_s(api: TokenApiClient, server: Server) -> None:
+    server.answer([{"id": "1-1"}])
+    with pytest.raises(NoAnswer, match="not the token API"):
+        await api.audit()
+
+
 async def test_every_page_is_walked_expired_tokens_too(api: TokenApiClient, server: Server) -> None:
     for page in range(1, 4):
         server.answer([token(f"{page}{item}") for item in range(2)], result_info={"page": page, "total_pages": 3})

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from gateway.access.ports import Conflict, StoreUnavailable
+from gateway.access.ports import Conflict, NotReplicated, StoreUnavailable
 from gateway.app import StartError
 from gateway.catalog.document import CatalogError
 from gateway.cli.failure import REFUSED, WRONG_USE, told
@@ -19,6 +19,7 @@ CASES = [
     pytest.param(StoreRefused("store.pepper: gone"), WRONG_USE, "store.pepper: gone", id="a store that is not ours"),
     pytest.param(StoreUnavailable("away"), REFUSED, "store.url: away", id="a store that is away"),
     pytest.param(Conflict(), REFUSED, "there is an owner already", id="a second owner"),
+    pytest.param(NotReplicated(), REFUSED, "store.write_replicas: ", id="too few replicas"),
     pytest.param(SettingsError("two\nlines"), WRONG_USE, "two lines", id="a text of two lines"),
 ]
 

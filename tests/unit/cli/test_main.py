@@ -1,14 +1,19 @@
 """The root of the command: help, version, and `init`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from gateway import __version__
 from gateway.cli.main import app
+from gateway.store.embedded import EmbeddedServer
+from gateway.store.keys import AUDIT, OWNERS, owner_key, token_key
 from gateway.tokens.secret import parse_secret
 
 
@@ -29,7 +34,7 @@ def commands() -> list[list[str]]:
 def test_every_command_explains_itself(path: list[str]) -> None:
     done = CliRunner().invoke(app, [*path, "--help"])
     assert done.exit_code == 0
-    groups = [[], ["token"]]
+    groups = [[], ["token"], ["store"]]
     assert path in groups or "Example" in done.output
     assert "Usage: " in done.output
 
@@ -73,3 +78,91 @@ def test_a_second_init_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert done.stdout == ""
+    assert "`zonegate init --recover`" in done.stderr
+
+
+# Recovery.
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Redis]:
+    """What the running store holds that `config(tmp_path)` names."""
+    server = EmbeddedServer(tmp_path / "store")
+    with Redis.from_url(server.start()) as client:
+        yield client
+    server.stop()
+
+
+def init(directory: Path, *arguments: str) -> dict[str, Any]:
+    """What `zonegate init --json` prints."""
+    done = CliRunner().invoke(app, ["init", "--config", config(directory), "--json", *arguments])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def record(store: Redis, owner: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(store.get(owner_key(owner)) or b"null")
+    return found
+
+
+def owner_of(store: Redis, token: dict[str, Any]) -> str:
+    ref = json.loads(store.get(token_key(token["id"])) or b"null")["owner"]
+    return f"{ref['kind']}:{ref['id']}"
+
+
+def test_recovery_makes_another_token_with_every_right_for_the_first_owner(tmp_path: Path, store: Redis) -> None:
+    first, other = init(tmp_path), init(tmp_path, "--recover")
+    assert (first["id"], first["value"]) != (other["id"], other["value"])
+    assert owner_of(store, first) == owner_of(store, other)
+    assert [policy["resources"] for policy in other["policies"]] == [
+        policy["resources"] for policy in first["policies"]
+    ]
+    assert [fields[b"action"] for _, fields in store.xrange(AUDIT)] == [b"init", b"recover"]
+    assert store.zcard(OWNERS) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        pytest.param({"status": "disabled"}, "First owner", id="disabled"),
+        pytest.param({"policies": [], "name": "Ann"}, "Ann", id="without rights"),
+        pytest.param({"status": "?"}, "First owner", id="that cannot be read"),
+    ],
+)
+def test_recovery_makes_the_first_owners_record_active_and_whole(
+    tmp_path: Path, store: Redis, change: dict[str, Any], name: str
+) -> None:
+    owner = owner_of(store, init(tmp_path))
+    before = record(store, owner)
+    store.set(owner_key(owner), json.dumps(before | change))
+    init(tmp_path, "--recover")
+    after = record(store, owner)
+    assert (after["status"], after["name"], after["issued_on"]) == ("active", name, before["issued_on"])
+    assert [policy["resources"] for policy in after["policies"]] == [
+        policy["resources"] for policy in before["policies"]
+    ]
+
+
+def test_recovery_makes_a_user_where_the_oldest_owner_is_an_account(tmp_path: Path, store: Redis) -> None:
+    account = f"account:{'c' * 32}"
+    owner = owner_of(store, init(tmp_path))
+    store.delete(OWNERS, owner_key(owner))
+    store.zadd(OWNERS, {account: 1})
+    assert owner_of(store, init(tmp_path, "--recover")).startswith("user:")
+    assert store.exists(owner_key(account)) == 0
+
+
+def test_recovery_of_a_store_without_an_owner_is_refused_and_names_init(tmp_path: Path, store: Redis) -> None:
+    done = CliRunner().invoke(app, ["init", "--config", config(tmp_path), "--recover"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        "zonegate: there is no owner to recover in this store: without --recover, init makes the first\n"
+    )
+    assert store.exists(OWNERS) == 0
+
+
+def test_recovery_says_that_it_is_another_token(tmp_path: Path, store: Redis) -> None:
+    owner = owner_of(store, init(tmp_path)).removeprefix("user:")
+    done = CliRunner().invoke(app, ["init", "--config", config(tmp_path), "--recover"])
+    assert done.stdout.startswith(f"The first owner is user {owner}. Another token of it may do everything; ")

@@ -8,9 +8,11 @@ import pytest
 from rich.console import Console, RenderableType
 from support.records import ACCOUNT_A, USER, ZONE_A, ZONE_B, account, user, zone
 
-from gateway.cli.answer import Answer, Owner, ShownGroup, ShownPolicy, ShownToken
+from gateway.cli.answer import Answer, Owner, ShownGroup, ShownPolicy, ShownToken, ShownUse
 from gateway.cli.table import (
+    accept_any_text,
     print_json,
+    print_json_line,
     print_token,
     print_tokens,
     rights_in_words,
@@ -45,14 +47,19 @@ TOKEN = ShownToken(
     condition=Condition(RequestIp(("192.0.2.0/24",), ("192.0.2.7",))),
     issued_on="2026-11-24T07:00:00Z",
     expires_on="2027-01-31T00:00:00Z",
+    last_used_on="2026-12-24T07:00:00Z",
     owner=Owner("user", USER),
+    usage=ShownUse(
+        "2001:db8::1",
+        (ShownUse.Requests("", "no_route", 1), ShownUse.Requests("GET /zones/{zone_id}", "allowed", 12)),
+    ),
 )
 HOSTILE = ShownToken(id="2" * 32, name="[red]\x1b[2J\u202ex[/red]", status="disabled")
 
 
 def test_the_list_has_a_row_for_each_policy() -> None:
     header, _, first, second, third = rendered(token_table([TOKEN, HOSTILE]))
-    assert header.split() == ["id", "name", "status", "permissions", "resources", "expires"]
+    assert header.split() == ["id", "name", "status", "permissions", "resources", "expires", "last", "used"]
     for words in (
         "1" * 32,
         "deploy",
@@ -60,6 +67,7 @@ def test_the_list_has_a_row_for_each_policy() -> None:
         "DNS Edit, Zone Edit",
         f"all zones of account {ACCOUNT_A}",
         "2027-01-31",
+        "2026-12-24",
     ):
         assert words in first
     assert second.startswith(" ")
@@ -81,22 +89,27 @@ def test_a_long_policy_is_counted_in_the_list_and_told_in_full_on_its_sheet() ->
 def test_in_a_narrow_terminal_ids_stay_whole() -> None:
     lines = rendered(token_blocks([TOKEN, HOSTILE]), 80)
     assert lines[:2] == [f"{'1' * 32}  active  expires: 2027-01-31T00:00:00Z", "  deploy"]
+    assert "    last used: 2026-12-24" in lines
     assert f"zone {ZONE_A}" in " ".join(lines)
     assert lines[-2:] == [f"{'2' * 32}  disabled  expires: never", "  [red]\\u001b[2J\\u202ex[/red]"]
 
 
 def test_a_sheet_has_all_of_a_token_in_plain_words() -> None:
     assert rendered(token_sheet(TOKEN)) == [
-        f"id         {'1' * 32}",
-        "name       deploy",
-        "status     active",
-        f"owner      user {USER}",
-        "issued on  2026-11-24T07:00:00Z",
-        f"rights     may use DNS Edit, Zone Edit on all zones of account {ACCOUNT_A}",
-        f"           may NOT use DNS Edit, Zone Edit on zone {ZONE_A}, zone {ZONE_B}",
-        "           only from 192.0.2.0/24",
-        "           never from 192.0.2.7",
-        "           until 2027-01-31T00:00:00Z",
+        f"id              {'1' * 32}",
+        "name            deploy",
+        "status          active",
+        f"owner           user {USER}",
+        "issued on       2026-11-24T07:00:00Z",
+        "last used on    2026-12-24T07:00:00Z",
+        "last used from  2001:db8::1",
+        f"rights          may use DNS Edit, Zone Edit on all zones of account {ACCOUNT_A}",
+        f"                may NOT use DNS Edit, Zone Edit on zone {ZONE_A}, zone {ZONE_B}",
+        "                only from 192.0.2.0/24",
+        "                never from 192.0.2.7",
+        "                until 2027-01-31T00:00:00Z",
+        "requests        1 no_route: no route",
+        "                12 allowed: GET /zones/{zone_id}",
     ]
 
 
@@ -152,3 +165,19 @@ def test_for_programs_a_token_is_what_the_api_gave(capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out) == {"id": 1}
     print_tokens([Answer({"id": 1}, TOKEN)], as_json=True)
     assert json.loads(capsys.readouterr().out) == [{"id": 1}]
+
+
+def test_a_line_of_json_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json_line({"name": "a\n\u2028b"})
+    printed = capsys.readouterr().out
+    assert (printed.isascii(), len(printed.splitlines())) == (True, 1)
+    assert json.loads(printed) == {"name": "a\n\u2028b"}
+
+
+def test_a_terminal_that_lacks_a_character_gets_its_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr("sys.stdout", terminal)
+    accept_any_text()
+    terminal.write("K\u00f6ln \u6771")
+    terminal.flush()
+    assert terminal.buffer.getvalue() == b"K\xf6ln \\u6771"  # type: ignore[attr-defined]

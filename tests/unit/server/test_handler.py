@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import NamedTuple
 
 import pytest
-from support.records import CATALOG, EVERYTHING, NOW, TOKEN_ID, ZONE_A, ZONE_B, secret_of, token
+from support.records import CATALOG, EVERYTHING, NOW, TOKEN_ID, USER, ZONE_A, ZONE_B, secret_of, token
 from support.store_contract import MemoryTokenStore
 from unit.proxy.fakes import OK, FakeUpstream
 from unit.server.wire import BEARER, FakeTokenApi, Reply, Wire, admission, door, listening
@@ -19,12 +19,14 @@ from gateway.proxy.header_rules import UpRules
 from gateway.proxy.ports import ClientConnection, UpstreamFailed
 from gateway.reason import REFUSALS, Answer, Deny, Reason, succeed
 from gateway.server.handler import Door, Handler
+from gateway.server.ports import Refused
 from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import Status, Token
 
 Open = Callable[..., Awaitable[Wire]]
 
 RECORDS = f"/client/v4/zones/{ZONE_A}/dns_records"
+ROUTE = "GET /client/v4/zones/{zone_id}/dns_records"
 HOST = b"Host: api.example\r\n"
 
 
@@ -513,6 +515,53 @@ async def test_a_bug_in_the_middle_of_an_answer_breaks_it_off(knock: Open, store
 # Draining.
 
 
+def nobody() -> bool:
+    """No connection is left, as far as a handler is told."""
+    return False
+
+
+class Promising:
+    """A forwarder whose answer begins, and ends when `finish` is set."""
+
+    def __init__(self) -> None:
+        self.begun, self.finish = asyncio.Event(), asyncio.Event()
+
+    async def forward(self, _: Allow, __: ForwardedRequest, connection: ClientConnection) -> None:
+        await connection.start(OK)
+        self.begun.set()
+        await self.finish.wait()
+        await connection.write(b"hello")
+        await connection.finish()
+
+
+async def test_whoever_was_promised_that_his_connection_is_kept_may_ask_once_more_while_it_drains(
+    store: MemoryTokenStore,
+) -> None:
+    """He may have sent it before he could know: a connection that closes then is an error to him."""
+    forwarder, gone = Promising(), asyncio.Event()
+    handler = Handler(door(store, forwarder=forwarder))
+    async with listening(handler) as port:
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        wire.send(request())
+        await forwarder.begun.wait()
+        async with asyncio.TaskGroup() as tasks:
+            drained = tasks.create_task(handler.drain(20, lambda: not gone.is_set()))
+            await asyncio.sleep(0)
+            forwarder.finish.set()
+            assert (await wire.reply()).values("connection") == []
+            last = await wire.ask(request("/client/v4/nowhere"))
+            assert (last.status, last.field("connection")) == (404, "close")
+            assert not drained.done()
+            gone.set()
+        await wire.close()
+
+
+async def test_draining_waits_for_connections_that_are_silent_only_for_a_moment(store: MemoryTokenStore) -> None:
+    handler = Handler(door(store))
+    async with asyncio.timeout(10):
+        await handler.drain(3600, lambda: True)
+
+
 async def test_draining_waits_for_what_is_under_way_and_each_answer_is_its_connection_s_last(
     store: MemoryTokenStore,
 ) -> None:
@@ -525,7 +574,7 @@ async def test_draining_waits_for_what_is_under_way_and_each_answer_is_its_conne
         busy.send(request())
         await upstream.begun.wait()
         async with asyncio.TaskGroup() as tasks:
-            drained = tasks.create_task(handler.drain(20))
+            drained = tasks.create_task(handler.drain(20, nobody))
             refused = await idle.ask(request("/client/v4/nowhere"))
             assert (refused.status, refused.field("connection")) == (404, "close")
             assert not drained.done()
@@ -542,7 +591,7 @@ async def test_draining_does_not_wait_for_longer_than_it_may(store: MemoryTokenS
         busy = Wire(*await asyncio.open_connection("127.0.0.1", port))
         busy.send(request())
         await upstream.begun.wait()
-        await handler.drain(0.01)
+        await handler.drain(0.01, nobody)
         assert not upstream.over.is_set()
     assert upstream.over.is_set()
     await busy.close()
@@ -550,7 +599,7 @@ async def test_draining_does_not_wait_for_longer_than_it_may(store: MemoryTokenS
 
 async def test_draining_an_idle_handler_is_done_at_once(store: MemoryTokenStore) -> None:
     handler = Handler(door(store))
-    await handler.drain(20)
+    await handler.drain(20, nobody)
     async with listening(handler) as port:
         wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
         assert (await wire.ask(request(authorized=False))).field("connection") == "close"
@@ -577,6 +626,7 @@ async def test_each_request_is_one_line_of_the_access_log(knock: Open, store: Me
             "method": "GET",
             "path": RECORDS,
             "api": "cloudflare-dns",
+            "route": ROUTE,
             "token": TOKEN_ID,
             "reason": None,
             "address": "127.0.0.1",
@@ -588,6 +638,7 @@ async def test_each_request_is_one_line_of_the_access_log(knock: Open, store: Me
             "method": "POST",
             "path": "/client/v4/nowhere",
             "api": None,
+            "route": None,
             "token": TOKEN_ID,
             "reason": Reason.NO_ROUTE,
             "address": "127.0.0.1",
@@ -599,6 +650,7 @@ async def test_each_request_is_one_line_of_the_access_log(knock: Open, store: Me
             "method": "GET",
             "path": None,
             "api": None,
+            "route": None,
             "token": None,
             "reason": Reason.BAD_REQUEST,
             "address": None,
@@ -644,3 +696,143 @@ async def test_a_forwarded_change_is_in_the_log_even_when_its_client_does_not_wa
             await upstream.over.wait()
     lines = [line for line in logs if line["event"] == "request"]
     assert [(line["method"], line["path"], line["token"]) for line in lines] == [("POST", RECORDS, TOKEN_ID)]
+
+
+# What tokens are used for, and what the token API was asked in vain.
+
+
+class Noted:
+    """A `UseCounter` and a `RefusedCalls` that remember. `answered`: says what the client has been told so far."""
+
+    def __init__(self, answered: Callable[[], int] = lambda: 0) -> None:
+        self.uses: list[tuple[str, str, str, str, float]] = []
+        self.refused: list[tuple[Refused, float]] = []
+        self.answered: list[int] = []
+        self._answered = answered
+
+    def count(self, token_id: str, route: str, result: str, address: str, now: float) -> None:
+        self.uses.append((token_id, route, result, address, now))
+
+    async def write(self, refused: Refused, now: float) -> None:
+        self.answered.append(self._answered())
+        self.refused.append((refused, now))
+
+
+def noting(noted: Noted, store: MemoryTokenStore, **parts: object) -> Door:
+    return door(store, uses=noted, refused_calls=noted, clock=lambda: NOW, **parts)
+
+
+@pytest.mark.parametrize(
+    ("sent", "held", "parts", "route", "result"),
+    [
+        pytest.param(request(), token(), {}, ROUTE, "allowed", id="allowed"),
+        pytest.param(request(method="HEAD"), token(), {}, ROUTE, "allowed", id="a GET route's HEAD"),
+        pytest.param(
+            request("/client/v4/user/tokens/verify"),
+            token(),
+            {},
+            "GET /client/v4/user/tokens/verify",
+            "allowed",
+            id="of the token API",
+        ),
+        pytest.param(
+            request("/client/v4/user/tokens/verify"),
+            token(),
+            {"token_api": FakeTokenApi(Deny(reason=Reason.NOT_FOUND))},
+            "GET /client/v4/user/tokens/verify",
+            "not_found",
+            id="that the token API refused",
+        ),
+        pytest.param(
+            request(f"/client/v4/zones/{ZONE_B}/dns_records"), token(), {}, ROUTE, "forbidden", id="another zone"
+        ),
+        pytest.param(request(), token(status=Status.DISABLED), {}, ROUTE, "token_disabled", id="a disabled token"),
+        pytest.param(request("/client/v4/nowhere"), token(), {}, "", "no_route", id="no route"),
+        pytest.param(
+            request(),
+            token(),
+            {"forwarder": proxy_to(FakeUpstream(failure=UpstreamFailed("no")))},
+            ROUTE,
+            "upstream_unreachable",
+            id="that the upstream did not answer",
+        ),
+        pytest.param(
+            request(),
+            token(),
+            {"forwarder": BrokenForwarder(begun=False)},
+            ROUTE,
+            "internal_error",
+            id="at which we failed",
+        ),
+    ],
+)
+async def test_a_request_is_counted_once_for_the_token_that_proved_itself(
+    sent: bytes, held: Token, parts: dict[str, object], route: str, result: str
+) -> None:
+    noted = Noted()
+    with captured():
+        async with listening(
+            Handler(noting(noted, MemoryTokenStore().hold(held), **{"forwarder": proxy_to(FakeUpstream())} | parts))
+        ) as port:
+            wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+            await wire.ask(sent, to_head=sent.startswith(b"HEAD"))
+            await wire.close()
+    assert noted.uses == [(TOKEN_ID, route, result, "127.0.0.1", NOW)]
+
+
+ANONYMOUS = [
+    pytest.param(request(authorized=False), [], id="no credential"),
+    pytest.param(request(RECORDS, b"Authorization: Bearer junk", authorized=False), [], id="junk"),
+    pytest.param(request(), [], id="an unknown token"),
+    pytest.param(request(), [token(digests=())], id="a wrong secret"),
+    pytest.param(request("//"), [token()], id="a bad path"),
+    pytest.param(request(RECORDS, b"Host: b"), [token()], id="what no parser reads"),
+]
+
+
+@pytest.mark.parametrize(("sent", "held"), ANONYMOUS)
+async def test_who_proved_nothing_bends_no_number_and_writes_nothing_down(
+    knock: Open, sent: bytes, held: list[Token]
+) -> None:
+    noted = Noted()
+    wire = await knock(noting(noted, MemoryTokenStore().hold(*held)))
+    assert (await wire.ask(sent.replace(RECORDS.encode(), b"/client/v4/user/tokens"))).status >= 400
+    assert (noted.uses, noted.refused) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "parts", "reason"),
+    [
+        pytest.param(request("/client/v4/user/tokens"), {}, Reason.FORBIDDEN, id="a right that it lacks"),
+        pytest.param(request("/client/v4/nowhere"), {}, Reason.NO_ROUTE, id="no route"),
+        pytest.param(
+            request("/client/v4/user/tokens/verify"),
+            {"token_api": FakeTokenApi(Deny(reason=Reason.NOT_FOUND))},
+            Reason.NOT_FOUND,
+            id="by the token API",
+        ),
+        pytest.param(
+            request(RECORDS, b"Content-Length: 100001", method="POST"), {}, Reason.BODY_TOO_LARGE, id="a large body"
+        ),
+    ],
+)
+async def test_a_refusal_to_a_proved_token_is_handed_to_the_audit_before_it_is_answered(
+    knock: Open, store: MemoryTokenStore, sent: bytes, parts: dict[str, object], reason: Reason
+) -> None:
+    answers: list[Reply] = []
+    noted = Noted(lambda: len(answers))
+    wire = await knock(noting(noted, store, **{"forwarder": proxy_to(FakeUpstream())} | parts))
+    answers.append(await wire.ask(sent.replace(b"\r\n", b"\r\nX-Request-Id: my-request-1\r\n", 1)))
+    assert noted.answered == [0]
+    ((refused, now),) = noted.refused
+    assert (refused.deny.reason, refused.token_id, refused.owner) == (reason, TOKEN_ID, f"user:{USER}")
+    assert (refused.address, refused.request_id, now) == ("127.0.0.1", "my-request-1", NOW)
+    assert f"{refused.method} {refused.target.path.decode()} ".encode() in sent
+
+
+async def test_what_was_allowed_is_not_written_down(knock: Open, store: MemoryTokenStore) -> None:
+    noted = Noted()
+    wire = await knock(noting(noted, store, forwarder=proxy_to(FakeUpstream())))
+    assert (await wire.ask(request())).status == 200
+    assert (await wire.ask(request("/client/v4/user/tokens/verify"))).status == 200
+    assert noted.refused == []

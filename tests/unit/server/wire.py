@@ -11,7 +11,6 @@ from support.records import CATALOG, NOW, secret_of
 from support.store_contract import MemoryTokenStore
 
 from gateway.access.decision import Allow
-from gateway.access.ports import TokenStore
 from gateway.catalog.route_table import RouteTable
 from gateway.reason import Answer, Deny, succeed
 from gateway.server.admission import Admission
@@ -116,16 +115,16 @@ class FakeTokenApi:
 
 
 def admission(
-    store: TokenStore,
+    store: MemoryTokenStore,
     *,
     table: RouteTable = CATALOG.public,
     peppers: Peppers = NO_PEPPERS,
     clock: Callable[[], float] = lambda: NOW,
 ) -> Admission:
-    return Admission(store, table, credential_fields=CATALOG.credential_fields, peppers=peppers, clock=clock)
+    return Admission(store, store, table, credential_fields=CATALOG.credential_fields, peppers=peppers, clock=clock)
 
 
-def door(store: TokenStore | None = None, **parts: Any) -> Door:
+def door(store: MemoryTokenStore | None = None, **parts: Any) -> Door:
     """A door before the public routes; `parts` are `Door`'s own."""
     sensible = {
         "admission": admission(store or MemoryTokenStore()),

@@ -6,11 +6,14 @@ from contextlib import AsyncExitStack
 import fakeredis
 import pytest
 from redis.asyncio import Redis
+from support.fake_primary import FakePrimary
 
 from gateway.store.embedded import EmbeddedServer
-from gateway.store.redis_store import AuditLimits, RedisStore, connect
+from gateway.store.primary import Primary
+from gateway.store.redis_store import AuditLimits, RedisStore
+from gateway.store_url import parse_store_url
 
-Connect = Callable[[], Redis]
+NewPrimary = Callable[[], Primary]
 Open = Callable[..., RedisStore]
 
 
@@ -23,41 +26,35 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["fakeredis", "valkey"])
-async def new_client(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
-    """`new_client()`: one more connection to the same, empty, server."""
+async def new_primary(request: pytest.FixtureRequest) -> AsyncIterator[NewPrimary]:
+    """`new_primary()`: the same server, empty at first, as another process would find it."""
     async with AsyncExitStack() as stack:
-        if request.param == "fakeredis":
-            server = fakeredis.FakeServer()
+        server = fakeredis.FakeServer()
 
-            def new() -> Redis:
-                return fakeredis.FakeAsyncRedis(server=server)
-        else:
-            url = request.getfixturevalue("valkey_url")
+        def new() -> Primary:
+            if request.param == "fakeredis":
+                primary = FakePrimary(server)
+            else:
+                primary = Primary(parse_store_url(request.getfixturevalue("valkey_url")))
+            stack.push_async_callback(primary.close)
+            return primary
 
-            def new() -> Redis:
-                return connect(url, 2.0)
-
-        def connected() -> Redis:
-            client = new()
-            stack.push_async_callback(client.aclose)
-            return client
-
-        await connected().flushall()
-        yield connected
+        await (await new().clients()).writer.flushall()
+        yield new
 
 
 @pytest.fixture
-def redis(new_client: Connect) -> Redis:
+async def redis(new_primary: NewPrimary) -> Redis:
     """What the store holds, past the store."""
-    return new_client()
+    return (await new_primary().clients()).writer
 
 
 @pytest.fixture
-def open_store(new_client: Connect) -> Open:
+def open_store(new_primary: NewPrimary) -> Open:
     """`open_store(*peppers)`: a store on that server, as another process would open it."""
 
     def open_store(*peppers: str, max_entries: int = 1000, max_age: int = 10**9) -> RedisStore:
-        return RedisStore(new_client(), new_client(), peppers=peppers, audit=AuditLimits(max_entries, max_age))
+        return RedisStore(new_primary(), peppers=peppers, audit=AuditLimits(max_entries, max_age))
 
     return open_store
 

@@ -1,4 +1,5 @@
 import pytest
+from redis.crc import key_slot
 from support.records import TOKEN_ID, USER
 
 from gateway.store import keys
@@ -13,6 +14,9 @@ ACCOUNT = OwnerRef(OwnerKind.ACCOUNT, USER)
     [
         pytest.param(keys.token_key(TOKEN_ID), f"{{zg}}:token:{TOKEN_ID}", id="a token"),
         pytest.param(keys.tokens_key(ME.key), f"{{zg}}:tokens:user:{USER}", id="an owner's list"),
+        pytest.param(keys.living_key(ME.key), f"{{zg}}:living:user:{USER}", id="an owner's living"),
+        pytest.param(keys.ends_key(ME.key), f"{{zg}}:ends:user:{USER}", id="an owner's ends"),
+        pytest.param(keys.use_key(TOKEN_ID), f"{{zg}}:use:{TOKEN_ID}", id="a token's use"),
         pytest.param(keys.owner_key(ME.key), f"{{zg}}:owner:user:{USER}", id="a user"),
         pytest.param(keys.owner_key(ACCOUNT.key), f"{{zg}}:owner:account:{USER}", id="an account of the same id"),
         pytest.param(keys.OWNERS, "{zg}:owners", id="owners"),
@@ -21,7 +25,15 @@ ACCOUNT = OwnerRef(OwnerKind.ACCOUNT, USER)
         pytest.param(keys.SEQUENCE, "{zg}:seq", id="sequence"),
         pytest.param(keys.CHANGED, "{zg}:changed", id="channel"),
         pytest.param(keys.META, "{zg}:meta", id="meta"),
+        pytest.param(keys.PROBE, "{zg}:probe", id="probe"),
     ],
 )
 def test_a_key_has_the_name_that_other_versions_know(key: str, name: str) -> None:
     assert key == name
+
+
+def test_all_keys_are_in_one_slot() -> None:
+    """A script may touch several of them, in a cluster too."""
+    fixed = [value for name, value in vars(keys).items() if name.isupper()]
+    made = [make("x}{y") for make in (keys.token_key, keys.use_key, keys.tokens_key, keys.owner_key)]
+    assert {key_slot(name.encode()) for name in [*fixed, *made]} == {key_slot(b"{zg}")}

@@ -2,13 +2,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
 from support.records import NOW, USER, account, owner, policy, secret_of, token
+from support.servers import HOST, Answer, scripted
 from support.store_contract import (
     BY,
     ME,
@@ -20,15 +20,30 @@ from support.store_contract import (
     read,
 )
 
-from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable, TokenStore
+from gateway.access.compiled import CompiledToken
+from gateway.access.ports import (
+    Action,
+    Actor,
+    Conflict,
+    Denied,
+    Miss,
+    NotReplicated,
+    StoreUnavailable,
+    TokenStore,
+)
 from gateway.access.principal import Record
+from gateway.reason import Deny, Reason
 from gateway.store import keys
 from gateway.store.embedded import EmbeddedServer
-from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused, connect
+from gateway.store.primary import Clients, Primary
+from gateway.store.redis_store import AuditLimits, Meta, RedisStore, StoreRefused
+from gateway.store.schema import STORE_SCHEMA
+from gateway.store_url import parse_store_url
 from gateway.tokens.token import SCHEMA
 
 Open = Callable[..., RedisStore]
 Change = Callable[[RedisStore], Awaitable[object]]
+DENIED = Denied(method="PUT", path="/client/v4/user/tokens/x", reason="forbidden", token_id="f" * 32)
 
 
 class TestRedisStore(TokenStoreContract):
@@ -42,6 +57,17 @@ class TestMemoryTokenStore(TokenStoreContract):
     def store(self) -> TokenStore:
         return MemoryTokenStore()
 
+    async def test_as_tokens_it_compiles_what_it_holds(self) -> None:
+        store = MemoryTokenStore().hold(token(), token(token_id=numbered(1), request_ip=["junk"]))
+        assert [store.look(each) for each in (token().id, numbered(1), numbered(2))] == [Miss.MISS] * 3
+        found = await store.fetch(token().id, None)
+        assert isinstance(found, CompiledToken)
+        assert (found.id, found.ceiling is not None) == (token().id, True)
+        assert await store.fetch(numbered(1), None) == Deny(reason=Reason.STORE_UNAVAILABLE)
+        assert await store.fetch(numbered(2), None) is None
+        store.failure = StoreUnavailable("away")
+        assert await store.fetch(numbered(2), None) == Deny(reason=Reason.STORE_UNAVAILABLE)
+
 
 # Preparing.
 
@@ -49,7 +75,7 @@ class TestMemoryTokenStore(TokenStoreContract):
 async def test_a_store_is_marked_as_ours_before_anything_is_read_or_written(store: RedisStore, redis: Redis) -> None:
     await store.get("0" * 32)
     meta = await redis.hgetall(keys.META)
-    assert meta[b"schema"] == str(SCHEMA).encode()
+    assert meta[b"schema"] == str(STORE_SCHEMA).encode()
     assert len(meta[b"generation"]) == 32
     assert b"peppers" not in meta
 
@@ -72,22 +98,134 @@ async def test_every_key_carries_the_one_hash_tag(store: RedisStore, redis: Redi
         "{zg}:owners",
         f"{{zg}}:owner:user:{USER}",
         f"{{zg}}:tokens:user:{USER}",
+        f"{{zg}}:living:user:{USER}",
+        f"{{zg}}:ends:user:{USER}",
         f"{{zg}}:token:{token().id}",
     }
 
 
 async def test_a_store_of_a_newer_schema_is_refused(open_store: Open, redis: Redis) -> None:
-    await redis.hset(keys.META, "schema", SCHEMA + 1)
+    await redis.hset(keys.META, "schema", STORE_SCHEMA + 1)
     with pytest.raises(
-        StoreRefused, match=rf"^the store has schema {SCHEMA + 1}, this version knows {SCHEMA}: [^\n]+$"
+        StoreRefused, match=rf"^the store has schema {STORE_SCHEMA + 1}, this version knows {STORE_SCHEMA}: [^\n]+$"
     ):
         await open_store().prepare()
+    assert await redis.hget(keys.META, "schema") == str(STORE_SCHEMA + 1).encode()
 
 
-async def test_a_store_whose_mark_is_junk_is_refused_or_unavailable(open_store: Open, redis: Redis) -> None:
-    await redis.hset(keys.META, "schema", "junk")
-    with pytest.raises((StoreRefused, StoreUnavailable)):
+@pytest.mark.parametrize("junk", [b"junk", b"-1", b"\xb2", b"\xff", b"1.0"])
+async def test_a_store_whose_mark_is_junk_is_refused(open_store: Open, redis: Redis, junk: bytes) -> None:
+    await redis.hset(keys.META, "schema", junk)
+    with pytest.raises(StoreRefused, match=r"^the store's schema cannot be read: [^\n]+$"):
         await open_store().prepare()
+
+
+async def test_a_store_whose_list_of_peppers_is_junk_is_refused(open_store: Open, redis: Redis) -> None:
+    await redis.hset(keys.META, "peppers", b"\xff")
+    with pytest.raises(StoreRefused, match=r"^store\.pepper: "):
+        await open_store().prepare()
+
+
+async def test_an_older_layout_is_brought_up_to_ours(open_store: Open, redis: Redis) -> None:
+    await open_store().create(token(), BY, NOW)
+    await redis.delete(keys.living_key(ME.key))
+    await redis.zadd(keys.OWNERS, {ME.key: 1})
+    await redis.hset(keys.META, "schema", "1")
+    assert await names(open_store()) == [token().name]
+    assert await redis.hget(keys.META, "schema") == str(STORE_SCHEMA).encode()
+
+
+# What the store says of itself, once a second.
+
+
+async def asked(store: RedisStore) -> Meta:
+    return await store.meta(await store.primary.clients())
+
+
+async def test_an_empty_store_has_no_generation(store: RedisStore) -> None:
+    assert await asked(store) == Meta(generation=None, frozen=None, sequence=0)
+
+
+async def test_a_store_says_its_generation_its_number_and_since_when_it_is_frozen(
+    store: RedisStore, redis: Redis
+) -> None:
+    await store.create(token(), BY, NOW)
+    await store.freeze(NOW + 1)
+    generation = (await redis.hget(keys.META, "generation")).decode()
+    assert await asked(store) == Meta(generation=generation, frozen=str(NOW + 1), sequence=2)
+    await store.thaw(NOW + 2)
+    assert await asked(store) == Meta(generation=generation, frozen=None, sequence=3)
+
+
+async def test_to_ask_writes_nothing(store: RedisStore, redis: Redis) -> None:
+    await asked(store)
+    assert await redis.keys() == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda redis: redis.set(keys.SEQUENCE, "junk"), id="a number that is none"),
+        pytest.param(lambda redis: redis.set(keys.SEQUENCE, b"\xff"), id="a number that is no text"),
+        pytest.param(lambda redis: redis.lpush(keys.SEQUENCE, "1"), id="a number that is a list"),
+        pytest.param(lambda redis: redis.set(keys.META, "junk"), id="a mark of another kind"),
+        pytest.param(lambda redis: redis.hset(keys.META, "schema", STORE_SCHEMA + 1), id="a newer layout"),
+    ],
+)
+async def test_a_store_that_says_nonsense_of_itself_is_an_outage(
+    store: RedisStore, redis: Redis, spoil: Callable[[Redis], Awaitable[object]]
+) -> None:
+    await spoil(redis)
+    with pytest.raises(StoreUnavailable) as caught:
+        await asked(store)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+async def test_a_generation_that_is_no_text_is_one_still(store: RedisStore, redis: Redis) -> None:
+    await redis.hset(keys.META, mapping={"generation": b"\xff", "frozen": b"\xff"})
+    meta = await asked(store)
+    assert meta.generation is not None
+    assert meta.frozen is not None
+
+
+REFUSED_PROBES = [
+    pytest.param(b"-READONLY You can't write against a read only replica.\r\n", id="a replica"),
+    pytest.param(b"-NOREPLICAS Not enough good replicas to write.\r\n", id="a primary that was left"),
+    pytest.param(b"-NOPERM no\r\n", id="a user that may not write"),
+]
+FULL = b"-MISCONF Errors writing to the AOF file\r\n"
+
+
+def probed(reply: bytes) -> Answer:
+    """A server that says `reply` to the probe."""
+    return lambda words: {b"GET": NIL, b"HMGET": META_IS_OURS, b"DEL": reply}[words[0]]
+
+
+@pytest.mark.parametrize("reply", REFUSED_PROBES)
+async def test_a_server_that_takes_no_writes_is_not_believed(reply: bytes) -> None:
+    async with against(probed(reply)) as (store, _):
+        with pytest.raises(StoreUnavailable):
+            await asked(store)
+
+
+async def test_a_full_disk_is_no_reason_not_to_believe_the_only_server() -> None:
+    async with against(probed(FULL)) as (store, _):
+        assert (await asked(store)).sequence == 0
+
+
+async def test_a_full_disk_hides_whether_a_server_s_replicas_have_left_it() -> None:
+    """A server says MISCONF before it would say NOREPLICAS or READONLY."""
+    async with against(probed(FULL), write_replicas=1) as (store, _):
+        with pytest.raises(StoreUnavailable, match="MISCONF"):
+            await asked(store)
+
+
+async def test_an_answer_is_that_of_the_clients_that_were_asked(store: RedisStore) -> None:
+    clients = await store.primary.clients()
+    store.primary.lost(clients)
+    if isinstance(clients, Clients):  # fakeredis cannot be given up
+        with pytest.raises(StoreUnavailable):
+            await store.meta(clients)
 
 
 @pytest.mark.parametrize(
@@ -142,10 +280,15 @@ OWNER = json.loads(msgspec.json.encode(owner()))
         pytest.param(b"{", OWNER, id="cut off"),
         pytest.param(b"\xff\xfe", OWNER, id="not UTF-8"),
         pytest.param([], OWNER, id="not an object"),
+        pytest.param(b"[" * 60_000, OWNER, id="deep"),
+        pytest.param(
+            msgspec.json.encode(DOCUMENT).replace(b'"*"', b"[" * 30_000 + b"]" * 30_000), OWNER, id="deep inside"
+        ),
         pytest.param({}, OWNER, id="without its parts"),
         pytest.param(DOCUMENT | {"status": "frozen"}, OWNER, id="an unknown status"),
         pytest.param(DOCUMENT | {"schema": SCHEMA + 1}, OWNER, id="a newer schema"),
         pytest.param(DOCUMENT | {"id": numbered(1)}, OWNER, id="another token's id"),
+        pytest.param(DOCUMENT, b"", id="an owner whose document is empty"),
         pytest.param(DOCUMENT, b"{", id="an owner cut off"),
         pytest.param(DOCUMENT, OWNER | {"status": "frozen"}, id="an owner with an unknown status"),
         pytest.param(DOCUMENT, OWNER | {"schema": SCHEMA + 1}, id="an owner with a newer schema"),
@@ -179,12 +322,55 @@ async def test_a_field_that_a_later_version_added_is_no_fault(store: RedisStore,
 
 
 async def test_what_the_server_says_against_a_read_is_an_outage(store: RedisStore, redis: Redis) -> None:
-    await redis.lpush(keys.token_key(token().id), "not", "a", "string")
-    await redis.set(keys.tokens_key(ME.key), "not a sorted set")
-    for read_only in (store.get(token().id), names(store)):
+    for name in (keys.tokens_key(ME.key), keys.living_key(ME.key), keys.OWNERS):
+        await redis.set(name, "not a sorted set")
+    for read_only in (names(store), names(store, include_expired=True), store.first_owner()):
         with pytest.raises(StoreUnavailable) as caught:
             await read_only
         assert not caught.value.outcome_unknown
+
+
+async def test_a_key_of_another_kind_is_no_token_and_no_owner(store: RedisStore, redis: Redis) -> None:
+    await redis.lpush(keys.token_key(token().id), "not", "a", "string")
+    assert await store.get(token().id) is None
+    await store.create(token(token_id=numbered(1)), BY, NOW)
+    await redis.lpush(keys.owner_key(ME.key), "not", "a", "string")
+    assert (await read(store, numbered(1))).owner is None
+
+
+# Many at once.
+
+
+async def test_each_id_of_a_batch_has_its_own_answer_and_none_is_worse_for_another(
+    store: RedisStore, redis: Redis
+) -> None:
+    await store.initialise(owner(), token(token_id=numbered(1)), NOW)
+    theirs = await store.create(token(token_id=numbered(2), owner=SOMEBODY), BY, NOW)
+    await redis.set(keys.token_key(numbered(3)), b"{")
+    await redis.set(keys.token_key(numbered(4)), msgspec.json.encode(token(token_id=numbered(1))))
+    mine, other, cut, swapped, unknown = await store.read([numbered(number) for number in (1, 2, 3, 4, 5)])
+    assert mine == (
+        token(token_id=numbered(1)),
+        msgspec.json.encode(token(token_id=numbered(1))),
+        msgspec.json.encode(owner()),
+    )
+    assert other == (token(token_id=numbered(2), owner=SOMEBODY), theirs, None)
+    assert isinstance(cut, StoreUnavailable)
+    assert isinstance(swapped, StoreUnavailable)
+    assert unknown is None
+
+
+async def test_a_batch_costs_two_commands_however_many_and_whosever_they_are() -> None:
+    documents = [
+        msgspec.json.encode(token(token_id=numbered(number), owner=who))
+        for number, who in enumerate([ME, SOMEBODY] * 32)
+    ]
+    bulk = b"".join(b"$%d\r\n%s\r\n" % (len(each), each) for each in documents)
+    answer = but(b"MGET", b"*64\r\n" + bulk, b"*2\r\n$-1\r\n$-1\r\n")
+    async with against(answer) as (store, commands):
+        found = await store.read([numbered(number) for number in range(64)])
+    assert all(isinstance(each, tuple) for each in found)
+    assert times(commands, b"MGET") == 2
 
 
 async def test_a_change_that_failed_half_way_is_not_called_undone(store: RedisStore, redis: Redis) -> None:
@@ -209,10 +395,42 @@ async def delete(store: RedisStore) -> None:
     await store.delete(await read(store, token().id), Action.REVOKE_SELF, BY, NOW)
 
 
+async def recover(store: RedisStore) -> None:
+    await store.recover(owner(), token(token_id=numbered(7)), NOW)
+
+
+async def make_owner(store: RedisStore) -> None:
+    await store.change_owner(SOMEBODY, b"", owner(ref=SOMEBODY), Action.OWNER_CREATE, BY, NOW)
+
+
+async def narrow_owner(store: RedisStore) -> None:
+    await store.change_owner(ME, await owner_raw(store), owner([]), Action.OWNER_UPDATE, BY, NOW)
+
+
+async def end_owner(store: RedisStore) -> None:
+    await store.change_owner(ME, await owner_raw(store), None, Action.OWNER_DELETE, BY, NOW)
+
+
+async def owner_raw(store: RedisStore) -> bytes:
+    """The document of the owner, which is there."""
+    found = await store.get_owner(ME)
+    assert found is not None
+    return found[1]
+
+
+async def freeze(store: RedisStore) -> None:
+    await store.freeze(NOW)
+
+
 CHANGES = [
-    pytest.param(create, numbered(7), id="create"),
-    pytest.param(replace, token().id, id="replace"),
-    pytest.param(delete, token().id, id="delete"),
+    pytest.param(create, f"token:{numbered(7)}", Action.CREATE, id="create"),
+    pytest.param(replace, f"token:{token().id}", Action.ROLL, id="replace"),
+    pytest.param(delete, f"token:{token().id}", Action.REVOKE_SELF, id="delete"),
+    pytest.param(recover, f"token:{numbered(7)} owner:{ME.key}", Action.RECOVER, id="recover"),
+    pytest.param(make_owner, f"owner:{SOMEBODY.key}", Action.OWNER_CREATE, id="a new owner"),
+    pytest.param(narrow_owner, f"owner:{ME.key}", Action.OWNER_UPDATE, id="an owner changed"),
+    pytest.param(end_owner, f"owner:{ME.key}", Action.OWNER_DELETE, id="an owner ended"),
+    pytest.param(freeze, "freeze", Action.FREEZE, id="freeze"),
 ]
 
 
@@ -241,14 +459,80 @@ async def listener(redis: Redis) -> AsyncIterator[Listener]:
         yield Listener(messages)
 
 
-@pytest.mark.parametrize(("change", "token_id"), CHANGES)
-async def test_each_change_has_the_next_number_and_one_message_with_it(
-    store: RedisStore, redis: Redis, listener: Listener, change: Change, token_id: str
+@pytest.mark.parametrize(("change", "what", "action"), CHANGES)
+async def test_each_change_has_the_next_number_one_message_with_it_and_one_entry(
+    store: RedisStore, redis: Redis, listener: Listener, change: Change, what: str, action: Action
 ) -> None:
     await store.initialise(owner(), token(), NOW)
     await change(store)
     assert await redis.get(keys.SEQUENCE) == b"2"
-    assert await listener.messages() == [f"1 token:{token().id}".encode(), f"2 token:{token_id}".encode()]
+    assert await listener.messages() == [f"1 token:{token().id} owner:{ME.key}".encode(), f"2 {what}".encode()]
+    assert [entry["action"] for entry in await audit(redis)] == ["init", action]
+
+
+async def test_a_refused_call_is_an_entry_without_a_number_or_a_message(
+    store: RedisStore, redis: Redis, listener: Listener
+) -> None:
+    await store.denied(DENIED, BY, NOW)
+    assert await redis.get(keys.SEQUENCE) is None
+    assert await listener.messages() == []
+    (entry,) = await audit(redis)
+    assert entry == {
+        "action": "denied",
+        "token": DENIED.token_id,
+        "actor_token": BY.token_id,
+        "actor_owner": BY.owner,
+        "address": BY.address,
+        "request_id": BY.request_id,
+        "method": "PUT",
+        "path": DENIED.path,
+        "reason": "forbidden",
+        "before": None,
+        "after": None,
+    }
+
+
+# Owners, and a freeze.
+
+
+async def test_an_owner_is_read_with_its_document_and_changed_only_as_it_was_read(store: RedisStore) -> None:
+    assert await store.get_owner(ME) is None
+    raw = await store.change_owner(ME, b"", owner(), Action.OWNER_CREATE, BY, NOW)
+    assert await store.get_owner(ME) == (owner(), raw)
+    narrowed = await store.change_owner(ME, raw, owner([]), Action.OWNER_UPDATE, BY, NOW)
+    for late in (owner(), None):
+        with pytest.raises(Conflict):
+            await store.change_owner(ME, raw, late, Action.OWNER_UPDATE, BY, NOW)
+    assert await store.get_owner(ME) == (owner([]), narrowed)
+    assert await store.change_owner(ME, narrowed, None, Action.OWNER_DELETE, BY, NOW) == b""
+    assert await store.get_owner(ME) is None
+
+
+async def test_the_first_owner_is_the_oldest(store: RedisStore) -> None:
+    assert await store.first_owner() is None
+    await store.initialise(owner(ref=SOMEBODY), token(owner=SOMEBODY), NOW)
+    await store.change_owner(ME, b"", owner(), Action.OWNER_CREATE, BY, NOW + 1)
+    assert await store.first_owner() == SOMEBODY
+
+
+async def test_whoever_recovers_has_one_more_token_and_his_rights_back(store: RedisStore) -> None:
+    await store.initialise(owner(), token(name="first"), NOW)
+    await narrow_owner(store)
+    await store.recover(owner(), token(token_id=numbered(7), name="recovered"), NOW + 1)
+    assert (await read(store, token().id)).owner == owner()
+    assert await names(store) == ["first", "recovered"]
+
+
+async def test_a_freeze_stays_until_the_thaw_and_neither_is_done_twice(store: RedisStore, redis: Redis) -> None:
+    with pytest.raises(Conflict):
+        await store.thaw(NOW)
+    await store.freeze(NOW)
+    with pytest.raises(Conflict):
+        await store.freeze(NOW + 1)
+    assert await redis.hget(keys.META, "frozen") == str(NOW).encode()
+    await store.thaw(NOW + 2)
+    assert await redis.hget(keys.META, "frozen") is None
+    assert [entry["action"] for entry in await audit(redis)] == ["freeze", "thaw"]
 
 
 async def test_a_conflict_leaves_no_trace(store: RedisStore, redis: Redis, listener: Listener) -> None:
@@ -275,7 +559,7 @@ async def audit(redis: Redis) -> list[dict[str, Any]]:
         for _, fields in await redis.xrange(keys.AUDIT)
     ]
     return [
-        entry | {name: json.loads(entry[name]) if entry[name] else None for name in ("before", "after")}
+        entry | {name: json.loads(entry[name]) if entry.get(name) else None for name in ("before", "after")}
         for entry in entries
     ]
 
@@ -319,20 +603,19 @@ async def test_no_document_holds_a_secret(store: RedisStore, redis: Redis) -> No
 
 
 @pytest.mark.parametrize(
-    ("limits", "now"),
-    [
-        pytest.param({"max_entries": 10}, NOW, id="too many"),
-        pytest.param({"max_age": 1}, NOW + 10**9, id="too old"),
-    ],
+    "limits", [pytest.param({"max_entries": 10}, id="too many"), pytest.param({"max_age": 10**8}, id="too old")]
 )
 async def test_the_audit_is_cut_to_its_limits_near_enough(
-    open_store: Open, redis: Redis, limits: dict[str, int], now: int
+    open_store: Open, redis: Redis, limits: dict[str, int]
 ) -> None:
-    store = open_store(**limits)
+    pipe = redis.pipeline(transaction=False)
     for number in range(220):
-        await store.create(token(token_id=numbered(number)), BY, now)
-    assert await redis.xlen(keys.AUDIT) < 150
-    assert await redis.get(keys.SEQUENCE) == b"220"
+        pipe.xadd(keys.AUDIT, {"action": "test"}, id=f"{10**12}-{number}")  # in 2001
+    await pipe.execute()
+    await open_store(**limits).create(token(), BY, NOW)
+    assert 1 <= await redis.xlen(keys.AUDIT) < 150
+    (last,) = await redis.xrevrange(keys.AUDIT, count=1)
+    assert last[1][b"action"] == b"create"
 
 
 async def test_the_list_of_expiries_follows_every_change(store: RedisStore, redis: Redis) -> None:
@@ -357,179 +640,163 @@ async def test_a_document_as_large_as_they_get_is_stored_and_shown(store: RedisS
 # A server that is away, slow, or breaks off.
 
 
-@pytest.fixture
-async def lost(tmp_path: Path) -> AsyncIterator[RedisStore]:
-    """A store that was in use when its server went away."""
-    server = EmbeddedServer(tmp_path)
+RECORD = Record(token=token(), owner=owner(), raw=msgspec.json.encode(token()))
+EACH_CHANGE: dict[str, Change] = {
+    "create": lambda store: store.create(token(), BY, NOW),
+    "initialise": lambda store: store.initialise(owner(), token(), NOW),
+    "recover": lambda store: store.recover(owner(), token(), NOW),
+    "replace": lambda store: store.replace(RECORD, token(), Action.UPDATE, BY, NOW),
+    "delete": lambda store: store.delete(RECORD, Action.DELETE, BY, NOW),
+    "change_owner": lambda store: store.change_owner(ME, b"", owner(), Action.OWNER_CREATE, BY, NOW),
+    "thaw": lambda store: store.thaw(NOW),
+    "denied": lambda store: store.denied(DENIED, BY, NOW),
+}
+every_change = pytest.mark.parametrize("change", [pytest.param(each, id=name) for name, each in EACH_CHANGE.items()])
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where a server was."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("ended"))
     url = server.start()
-    store = RedisStore(connect(url, 0.5), connect(url, 2.0), peppers=(), audit=AuditLimits(1000, 10**9))
-    await store.initialise(owner(), token(), NOW)
     server.stop()
-    yield store
-    await store.close()
+    return url
 
 
-async def test_a_lost_server_is_an_outage_and_a_change_may_have_happened(lost: RedisStore) -> None:
-    for read_only in (lost.ping(), lost.get(token().id), names(lost)):
+def opened(url: str, write_replicas: int = 0) -> RedisStore:
+    primary = Primary(parse_store_url(url))
+    return RedisStore(primary, peppers=(), audit=AuditLimits(1000, 10**9), write_replicas=write_replicas)
+
+
+async def test_a_server_that_was_never_there_has_changed_nothing(ended: str) -> None:
+    store = opened(ended)
+    for asked in (store.get(token().id), names(store), store.first_owner(), store.create(token(), BY, NOW)):
         with pytest.raises(StoreUnavailable, match=r"^the store did not answer$") as caught:
-            await read_only
+            await asked
         assert not caught.value.outcome_unknown
-    record = Record(token=token(), owner=owner(), raw=msgspec.json.encode(token()))
-    for change in (
-        lost.create(token(), BY, NOW),
-        lost.initialise(owner(), token(), NOW),
-        lost.replace(record, token(), Action.UPDATE, BY, NOW),
-        lost.delete(record, Action.DELETE, BY, NOW),
-    ):
-        with pytest.raises(StoreUnavailable, match=r"^the store did not answer$") as caught:
-            await change
-        assert caught.value.outcome_unknown
-
-
-async def test_a_server_that_was_never_there_has_changed_nothing(tmp_path: Path) -> None:
-    client = connect(f"unix://{tmp_path}/none.sock", 0.5)
-    store = RedisStore(client, client, peppers=(), audit=AuditLimits(1000, 10**9))
-    with pytest.raises(StoreUnavailable) as caught:
-        await store.create(token(), BY, NOW)
-    assert not caught.value.outcome_unknown
     await store.close()
 
 
-class Stub(NamedTuple):
-    """A server that we script: it says OK to greetings, and then what `answer` makes of a command."""
+@every_change
+async def test_when_a_server_went_away_a_change_may_have_happened(ended: str, change: Change) -> None:
+    store = opened(ended)
+    store._prepared = True  # it was in use before
+    with pytest.raises(StoreUnavailable, match=r"^the store did not answer$") as caught:
+        await change(store)
+    assert caught.value.outcome_unknown
+    await store.close()
 
-    url: str
-    commands: list[bytes]
+
+NIL, YES = b"$-1\r\n", b":1\r\n"
+META_IS_OURS = b"*3\r\n$%d\r\n%d\r\n$1\r\ng\r\n$-1\r\n" % (len(str(STORE_SCHEMA)), STORE_SCHEMA)
 
 
-Answer = Callable[[bytes], bytes | None]
-GREETINGS = {b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n", b"CLIENT": b"+OK\r\n"}
+def prepared(words: list[bytes]) -> bytes:
+    """The replies that make a store ready."""
+    return {b"HSETNX": YES, b"HMGET": META_IS_OURS}[words[0]]
+
+
+def but(name: bytes, *replies: bytes | None) -> Answer:
+    """A server that is ready, and says to the command `name` each of `replies` in its turn, then the last again."""
+    said = list(replies)
+    return lambda words: (said.pop(0) if len(said) > 1 else said[0]) if words[0] == name else prepared(words)
 
 
 @contextlib.asynccontextmanager
-async def scripted(path: Path, answer: Answer) -> AsyncIterator[Stub]:
-    """`answer` gives the reply to a command's name; None breaks the connection off; b"" leaves it without a reply."""
-    commands: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                count = int((await reader.readline() or b"*0")[1:])
-                if not count:
-                    break
-                words = []
-                for _ in range(count):
-                    size = int((await reader.readline())[1:])
-                    words.append((await reader.readexactly(size + 2))[:-2])
-                name = words[0].upper()
-                if name in GREETINGS:
-                    writer.write(GREETINGS[name])
-                    continue
-                commands.append(name)
-                reply = answer(name)
-                if reply is None:
-                    break
-                writer.write(reply)
-        writer.close()
-
-    server = await asyncio.start_unix_server(serve, path)
-    async with server:
-        yield Stub(f"unix://{path}", commands)
+async def against(answer: Answer, write_replicas: int = 0) -> AsyncIterator[tuple[RedisStore, list[list[bytes]]]]:
+    """A store on a scripted server, and the commands that came to it."""
+    async with scripted(answer) as server:
+        store = opened(f"redis://{HOST}:{server.port}", write_replicas)
+        yield store, server.commands
+        await store.close()
 
 
-def prepared(name: bytes) -> bytes:
-    """The replies that make a store ready."""
-    return {b"HSETNX": b":0\r\n", b"HMGET": b"*2\r\n$1\r\n1\r\n$-1\r\n"}[name]
+def times(commands: list[list[bytes]], name: bytes) -> int:
+    return sum(words[0] == name for words in commands)
 
 
 @pytest.mark.parametrize(
-    "reply",
-    [
-        pytest.param(b"", id="that does not answer"),
-        pytest.param(None, id="that breaks off"),
-        pytest.param(b"*junk\r\n", id="that answers junk"),
-    ],
+    "reply", [pytest.param(None, id="that breaks off"), pytest.param(b"*junk\r\n", id="that answers junk")]
 )
-async def test_a_change_is_sent_once_to_a_server(tmp_path: Path, reply: bytes | None) -> None:
-    def answer(name: bytes) -> bytes | None:
-        return reply if name == b"EVALSHA" else prepared(name)
-
-    async with scripted(tmp_path / "s", answer) as stub:
-        client = connect(stub.url, 0.1)
-        store = RedisStore(client, client, peppers=(), audit=AuditLimits(1000, 10**9))
+@every_change
+async def test_a_change_is_sent_once_to_a_server(reply: bytes | None, change: Change) -> None:
+    async with against(but(b"EVAL", reply)) as (store, commands):
         with pytest.raises(StoreUnavailable) as caught:
-            await store.create(token(), BY, NOW)
-        await store.close()
+            await change(store)
     assert caught.value.outcome_unknown
-    assert stub.commands.count(b"EVALSHA") == 1
+    assert times(commands, b"EVAL") == 1
+
+
+async def test_a_change_is_sent_once_to_a_server_that_does_not_answer() -> None:
+    async with against(but(b"EVAL", b"")) as (store, commands):
+        with pytest.raises(StoreUnavailable, match=r"^the store did not answer$") as caught:
+            await store.create(token(), BY, NOW)
+    assert caught.value.outcome_unknown
+    assert times(commands, b"EVAL") == 1
 
 
 @pytest.mark.parametrize(
     "reply", [pytest.param(b"", id="that does not answer"), pytest.param(None, id="that breaks off")]
 )
-async def test_a_read_is_sent_once_to_a_server(tmp_path: Path, reply: bytes | None) -> None:
-    def answer(name: bytes) -> bytes | None:
-        return reply if name == b"GET" else prepared(name)
-
-    async with scripted(tmp_path / "s", answer) as stub:
-        client = connect(stub.url, 0.1)
-        store = RedisStore(client, client, peppers=(), audit=AuditLimits(1000, 10**9))
+async def test_a_read_is_sent_once_to_a_server(reply: bytes | None) -> None:
+    async with against(but(b"MGET", reply)) as (store, commands):
         with pytest.raises(StoreUnavailable, match=r"^the store did not answer$"):
             await store.get(token().id)
-        await store.close()
-    assert stub.commands.count(b"GET") == 1
+    assert times(commands, b"MGET") == 1
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "is_lost"),
     [
-        pytest.param(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", id="out of memory"),
-        pytest.param(b"-READONLY You can't write against a read only replica.\r\n", id="a replica"),
-        pytest.param(b"-MISCONF Errors writing to the AOF file\r\n", id="a full disk"),
-        pytest.param(b"-NOPERM this user has no permissions\r\n", id="no permission"),
-        pytest.param(b"-NOAUTH Authentication required.\r\n", id="no password"),
+        pytest.param(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", False, id="out of memory"),
+        pytest.param(b"-READONLY You can't write against a read only replica.\r\n", True, id="a replica"),
+        pytest.param(b"-MISCONF Errors writing to the AOF file\r\n", False, id="a full disk"),
+        pytest.param(b"-NOAUTH Authentication required.\r\n", False, id="no password"),
+        pytest.param(b"-LOADING Valkey is loading the dataset in memory\r\n", False, id="loading"),
     ],
 )
-async def test_a_change_that_the_server_refused_did_not_happen(tmp_path: Path, error: bytes) -> None:
-    def answer(name: bytes) -> bytes:
-        return error if name == b"EVALSHA" else prepared(name)
-
-    async with scripted(tmp_path / "s", answer) as stub:
-        client = connect(stub.url, 0.5)
-        store = RedisStore(client, client, peppers=(), audit=AuditLimits(1000, 10**9))
+async def test_a_change_that_the_server_refused_did_not_happen(error: bytes, is_lost: bool) -> None:  # noqa: FBT001 - a case's data
+    async with against(but(b"EVAL", error)) as (store, _):
+        lost: list[Clients] = []
+        store.primary.on_lost.append(lost.append)
         with pytest.raises(StoreUnavailable) as caught:
             await store.create(token(), BY, NOW)
-        await store.close()
+        assert bool(lost) is is_lost
     assert not caught.value.outcome_unknown
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("replies", "fails"),
     [
-        pytest.param("redis://h:port/0", id="a port that is none"),
-        pytest.param("redis://h/0?socket_timeout=30", id="another time limit"),
-        pytest.param("unix:///run/x?retry_on_timeout=true", id="a change sent twice"),
-        pytest.param("redis://h/0?db=1&decode_responses=1", id="one option too many"),
+        pytest.param([b":1\r\n", b":1\r\n"], None, id="enough"),
+        pytest.param([b":1\r\n", b":0\r\n"], NotReplicated, id="too few"),
+        pytest.param([b":0\r\n", b":0\r\n"], Conflict, id="nothing was changed"),
+        pytest.param([b":1\r\n", b"-UNBLOCKED the role changed\r\n"], StoreUnavailable, id="nobody knows"),
+        pytest.param([b":1\r\n", None], StoreUnavailable, id="broken off"),
     ],
 )
-def test_a_url_that_would_undo_our_limits_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        connect(url, 0.5)
+async def test_a_change_counts_as_made_when_enough_replicas_have_it(
+    replies: list[bytes | None], fails: type[Exception] | None
+) -> None:
+    changed, waited = replies
+    answers = but(b"EVAL", changed)
+    async with against(lambda words: waited if words[0] == b"WAIT" else answers(words), 1) as (store, commands):
+        with pytest.raises(fails) if fails else contextlib.nullcontext() as caught:
+            await store.create(token(), BY, NOW)
+    if caught is not None and isinstance(caught.value, StoreUnavailable):
+        assert caught.value.outcome_unknown
+    assert [words[:2] for words in commands if words[0] == b"WAIT"] == [[b"WAIT", b"1"]]
 
 
-async def test_a_database_may_be_chosen(valkey_url: str) -> None:
-    first, second = connect(valkey_url, 2.0), connect(f"{valkey_url}?db=1", 2.0)
-    await second.flushdb()
-    await first.set("key", "value")
-    assert await second.get("key") is None
-    await first.aclose()
-    await second.aclose()
+async def test_an_entry_of_the_audit_alone_waits_for_no_replica() -> None:
+    async with against(but(b"EVAL", YES), 1) as (store, commands):
+        await store.denied(DENIED, BY, NOW)
+    assert times(commands, b"WAIT") == 0
 
 
 async def test_a_read_that_was_given_up_leaves_no_answer_behind_for_the_next(valkey_url: str) -> None:
-    reader, writer = connect(valkey_url, 2.0), connect(valkey_url, 2.0)
-    store = RedisStore(reader, writer, peppers=(), audit=AuditLimits(1000, 10**9))
-    await writer.flushall()
+    store = opened(valkey_url)
+    await (await store.primary.clients()).writer.flushall()
     await store.create(token(token_id=numbered(1), name="one"), BY, NOW)
     await store.create(token(token_id=numbered(2), name="two"), BY, NOW)
     for turns in range(20):
@@ -542,6 +809,53 @@ async def test_a_read_that_was_given_up_leaves_no_answer_behind_for_the_next(val
                 await given_up
         assert (await read(store, numbered(2))).token.name == "two"
     await store.close()
+
+
+# What this process is told of its own changes.
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param("create", [f"token:{token().id}"], id="create"),
+        pytest.param("replace", [f"token:{token().id}"], id="replace"),
+        pytest.param("delete", [f"token:{token().id}"], id="delete"),
+        pytest.param("initialise", [f"token:{token().id}", f"owner:{ME.key}"], id="initialise"),
+        pytest.param("recover", [f"token:{token().id}", f"owner:{ME.key}"], id="recover"),
+        pytest.param("change_owner", [f"owner:{ME.key}"], id="change_owner"),
+        pytest.param("denied", [], id="denied"),
+        pytest.param("thaw", [], id="thaw: its message tells, for it may have failed, and opens everything"),
+    ],
+)
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(YES, id="made"),
+        pytest.param(b":0\r\n", id="a conflict"),
+        pytest.param(b"-OOM no\r\n", id="refused"),
+        pytest.param(None, id="nobody knows"),
+    ],
+)
+async def test_this_process_is_told_of_its_change_before_it_answers_however_it_went(
+    change: str, told: list[str], reply: bytes | None
+) -> None:
+    async with against(but(b"EVAL", reply)) as (store, _):
+        heard: list[str] = []
+        store.on_change.append(heard.append)
+        with contextlib.suppress(StoreUnavailable, Conflict):
+            await EACH_CHANGE[change](store)
+        assert heard == told
+
+
+async def test_this_process_is_told_of_a_change_whose_requester_left(store: RedisStore) -> None:
+    heard: list[str] = []
+    store.on_change.append(heard.append)
+    await store.prepare()
+    async with asyncio.TaskGroup() as tasks:
+        given_up = tasks.create_task(store.create(token(), BY, NOW))
+        await asyncio.sleep(0)
+        given_up.cancel()
+    assert heard == [f"token:{token().id}"]
 
 
 async def test_an_actor_s_words_stay_one_value_each(store: RedisStore, redis: Redis) -> None:

@@ -23,6 +23,7 @@ def line(
     target: Target | None = None,
     allow: Allow | None = None,
     deny: Deny | None = None,
+    route: str = "",
     address: Address | None = None,
     method: str = "GET",
     enabled: bool = True,
@@ -35,6 +36,7 @@ def line(
             target=target,
             allow=allow,
             deny=deny,
+            route=route,
             address=address,
             status=200,
             seconds=0.01234,
@@ -44,13 +46,15 @@ def line(
 
 def test_an_allowed_request_is_named_by_its_token_s_id() -> None:
     allow = allowed("GET", f"{RECORDS}?name=hush".encode())
-    assert line(target=allow.target, allow=allow, address=ip_address("2001:db8::1")) == {
+    route = "GET /client/v4/zones/{zone_id}/dns_records"
+    assert line(target=allow.target, allow=allow, route=route, address=ip_address("2001:db8::1")) == {
         "event": "request",
         "log_level": "info",
         "request_id": "request-0001",
         "method": "GET",
         "path": RECORDS,
         "api": "cloudflare-dns",
+        "route": route,
         "token": TOKEN_ID,
         "reason": None,
         "address": "2001:db8::1",
@@ -61,7 +65,8 @@ def test_an_allowed_request_is_named_by_its_token_s_id() -> None:
 
 def test_a_refused_request_has_its_reason_and_nothing_that_was_not_proved() -> None:
     found = line(target=Target((b"nowhere",)), deny=Deny(reason=Reason.NO_ROUTE, path="/nowhere"))
-    assert (found["reason"], found["path"], found["api"], found["token"]) == ("no_route", "/nowhere", None, None)
+    assert (found["reason"], found["path"]) == ("no_route", "/nowhere")
+    assert (found["api"], found["route"], found["token"]) == (None, None, None)
 
 
 def test_a_request_whose_target_was_not_judged_has_no_path() -> None:

@@ -1,23 +1,28 @@
-import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
-from support.store_contract import MemoryTokenStore
 
-from gateway.access.ports import StoreUnavailable
 from gateway.reason import Answer, Deny, Reason
 from gateway.telemetry.health import Health
 
 
-@pytest.fixture
-def store() -> MemoryTokenStore:
-    return MemoryTokenStore()
+class Tokens(msgspec.Struct):
+    """What is watched, saying what a test wants."""
+
+    why_not: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @pytest.fixture
-def health(store: MemoryTokenStore) -> Health:
-    found = Health(store)
+def tokens() -> Tokens:
+    return Tokens()
+
+
+@pytest.fixture
+def health(tokens: Tokens) -> Health:
+    found = Health(tokens)
     found.why_not = None  # every listener listens
     return found
 
@@ -29,40 +34,50 @@ async def page(health: Health, path: bytes, method: str = "GET") -> tuple[int, d
     return answer.status, json.loads(answer.body)
 
 
-@pytest.mark.parametrize("path", [b"/healthz", b"/readyz"])
+ALIVE = (200, {"status": "ok", "reasons": []})
+READY = (200, {"status": "ok", "reasons": [], "notes": []})
+
+
+def unready(*reasons: str) -> tuple[int, dict[str, Any]]:
+    return 503, {"status": "unavailable", "reasons": list(reasons), "notes": []}
+
+
+@pytest.mark.parametrize(("path", "shown"), [(b"/healthz", ALIVE), (b"/readyz", READY)])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_all_is_well(health: Health, path: bytes, method: str) -> None:
-    assert await page(health, path, method) == (200, {"status": "ok", "reasons": []})
+async def test_all_is_well(health: Health, path: bytes, shown: object, method: str) -> None:
+    assert await page(health, path, method) == shown
 
 
-async def test_without_its_store_the_process_is_alive_and_not_ready(health: Health, store: MemoryTokenStore) -> None:
-    store.failure = StoreUnavailable("the store did not answer")
-    assert await page(health, b"/healthz") == (200, {"status": "ok", "reasons": []})
-    assert await page(health, b"/readyz") == (
-        503,
-        {"status": "unavailable", "reasons": ["store: the store did not answer"]},
-    )
+async def test_without_its_store_the_process_is_alive_and_not_ready(health: Health, tokens: Tokens) -> None:
+    tokens.why_not = "store: the store did not answer"
+    assert await page(health, b"/healthz") == ALIVE
+    assert await page(health, b"/readyz") == unready("store: the store did not answer")
 
 
-async def test_it_is_not_ready_before_every_listener_listens(store: MemoryTokenStore) -> None:
-    assert await page(Health(store), b"/healthz") == (200, {"status": "ok", "reasons": []})
-    assert await page(Health(store), b"/readyz") == (503, {"status": "unavailable", "reasons": ["starting"]})
+async def test_it_is_ready_again_when_its_store_is_back(health: Health, tokens: Tokens) -> None:
+    tokens.why_not = "store: the store did not answer"
+    assert (await page(health, b"/readyz"))[0] == 503
+    tokens.why_not = None
+    assert await page(health, b"/readyz") == READY
 
 
-async def test_while_it_stops_it_is_alive_and_not_ready(health: Health, store: MemoryTokenStore) -> None:
+async def test_while_requests_are_answered_it_is_ready_and_says_what_is_amiss(health: Health, tokens: Tokens) -> None:
+    tokens.notes = ("frozen: no token works until it is thawed", "store: away")
+    assert await page(health, b"/readyz") == (200, {"status": "ok", "reasons": [], "notes": list(tokens.notes)})
+    assert await page(health, b"/healthz") == ALIVE
+
+
+async def test_it_is_not_ready_before_every_listener_listens(tokens: Tokens) -> None:
+    assert await page(Health(tokens), b"/healthz") == ALIVE
+    assert await page(Health(tokens), b"/readyz") == unready("starting")
+
+
+async def test_while_it_stops_it_is_alive_and_not_ready(health: Health, tokens: Tokens) -> None:
     health.why_not = "draining"
-    assert (await page(health, b"/healthz"))[0] == 200
-    assert await page(health, b"/readyz") == (503, {"status": "unavailable", "reasons": ["draining"]})
-    store.failure = StoreUnavailable("away")
-    assert (await page(health, b"/readyz"))[1]["reasons"] == ["draining", "store: away"]
-
-
-async def test_health_does_not_wait_for_the_store() -> None:
-    class Hanging(MemoryTokenStore):
-        async def ping(self) -> None:
-            await asyncio.Event().wait()
-
-    assert (await page(Health(Hanging()), b"/healthz"))[0] == 200
+    assert await page(health, b"/healthz") == ALIVE
+    assert await page(health, b"/readyz") == unready("draining")
+    tokens.why_not = "store: away"
+    assert await page(health, b"/readyz") == unready("draining", "store: away")
 
 
 @pytest.mark.parametrize("path", [b"/healthz", b"/readyz"])

@@ -4,8 +4,18 @@ import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.steps import steps
 
-from gateway.tokens.condition import AddressRule, Condition, RequestIp, parse_network, unmap
+from gateway.tokens.condition import (
+    Address,
+    AddressRule,
+    Condition,
+    Network,
+    RequestIp,
+    compile_condition,
+    parse_network,
+    unmap,
+)
 
 
 def rule(allowed: tuple[str, ...] = (), not_in: tuple[str, ...] = ()) -> AddressRule:
@@ -154,6 +164,54 @@ def test_text_is_a_network_or_a_fault_that_does_not_repeat_it(text: str) -> None
     found = parse_network(text + "!")
     assert isinstance(found, str)
     assert text + "!" not in found
+
+
+MAPPED = IPv6Network("::ffff:0:0/96")
+networks = st.one_of(
+    st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)).map(lambda pair: IPv4Network(pair, strict=False)),
+    st.tuples(st.integers(0, 2**128 - 1), st.integers(0, 128))
+    .map(lambda pair: IPv6Network(pair, strict=False))
+    .filter(lambda network: not network.subnet_of(MAPPED)),
+)
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> tuple[list[Network], list[Network], Address]:
+    """Networks, often one in another, and an address, often at an edge of one."""
+    allowed, refused = draw(st.lists(networks, max_size=6)), draw(st.lists(networks, max_size=6))
+    halves = [half for one in (*allowed, *refused) if one.prefixlen < one.max_prefixlen for half in one.subnets()]
+    if halves:
+        refused += draw(st.lists(st.sampled_from(halves), max_size=3))
+    edges = [int(edge) + step for one in (*allowed, *refused) for edge in (one[0], one[-1]) for step in (-1, 0, 1)]
+    near = st.sampled_from(edges).filter(lambda edge: 0 <= edge < 2**128) if edges else st.nothing()
+    return allowed, refused, unmap(draw(near.map(ip_address) | st.ip_addresses()))
+
+
+@given(conditions())
+@settings(deadline=None, max_examples=500)
+def test_the_bounds_say_what_the_networks_say(case: tuple[list[Network], list[Network], Address]) -> None:
+    allowed, refused, address = case
+    inside = not allowed or any(address in network for network in allowed)
+    expected = inside and not any(address in network for network in refused)
+    found = rule(tuple(str(network) for network in allowed), tuple(str(network) for network in refused))
+    assert found.admits(address) is expected
+
+
+def test_two_hundred_networks_take_no_more_steps_than_one() -> None:
+    address = ip_address("192.0.2.7")
+    few = rule(("192.0.2.0/24",))
+    many = rule(("192.0.2.0/24", *(f"10.{number}.0.0/{16 + number % 9}" for number in range(199))))
+    assert many.admits(address)
+    assert steps(lambda: many.admits(address)) == steps(lambda: few.admits(address))
+
+
+def test_all_without_a_condition_share_one_rule() -> None:
+    assert compile_condition(Condition()) is compile_condition(Condition(RequestIp()))
+    office = Condition(RequestIp(("192.0.2.0/24",)))
+    assert compile_condition(office).admits(ip_address("192.0.2.7"))
+    assert not compile_condition(office).admits(ip_address("198.51.100.7"))
+    with pytest.raises(ValueError, match="not an address"):
+        compile_condition(Condition(RequestIp(("anywhere",))))
 
 
 def test_a_mapped_address_stands_for_its_v4_address() -> None:

@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 from support.records import TOKEN_ID, secret_of
 
 from gateway.reason import Deny, Reason
-from gateway.tokens.credential import read_credential
+from gateway.tokens.credential import read_credential, read_value
 from gateway.tokens.owner import OwnerKind
-from gateway.tokens.secret import Credential
+from gateway.tokens.secret import Credential, parse_secret
 
 SECRET = secret_of().reveal().encode()
 BEARER = b"Bearer " + SECRET
@@ -37,6 +37,8 @@ Fields = list[tuple[bytes, bytes]]
             id="more spaces after the scheme (RFC 9110 11.4: 1*SP)",
         ),
         pytest.param([(b"X-API-Key", SECRET)], BOTH, "x-api-key", id="another field holds the bare secret"),
+        pytest.param([(b"X-API-Key", b"\t " + SECRET + b" ")], BOTH, "x-api-key", id="white space around that"),
+        pytest.param([(b"x-Api-kEY", SECRET)], BOTH, "x-api-key", id="that field's name in any case"),
         pytest.param(
             [(b"Accept", b"*/*"), (b"Authorization", BEARER), (b"Cookie", SECRET)],
             AUTHORIZATION,
@@ -97,10 +99,51 @@ def test_without_a_credential_field_it_is_missing(fields: Fields, names: frozens
         pytest.param([(b"Authorization", BEARER[:-6])], BOTH, id="no check"),
         pytest.param([(b"Authorization", b"Bearer \xff\xfe")], BOTH, id="bytes that are no text"),
         pytest.param([(b"X-API-Key", BEARER)], BOTH, id="a scheme where the bare secret belongs"),
+        pytest.param([(b"Authorization", b"Bearer " + SECRET + b"\n")], BOTH, id="a line end behind the secret"),
+        pytest.param([(b"Authorization", b"\x0bBearer " + SECRET)], BOTH, id="white space that is no blank"),
+        pytest.param([(b"Authorization", b"Bearer \t" + SECRET)], BOTH, id="a tab behind the space"),
+        pytest.param([(b"X-API-Key", SECRET + b"\n")], BOTH, id="a line end behind the bare secret"),
     ],
 )
 def test_what_is_not_exactly_one_well_formed_credential_is_malformed(fields: Fields, names: frozenset[str]) -> None:
     assert read_credential(fields, names) == Deny(reason=Reason.MALFORMED_CREDENTIALS)
+
+
+def plainly(field: str, value: bytes) -> Credential | None:
+    """RFC 6750 2.1, one step after the other."""
+    text = value.decode("latin-1").strip(" \t")
+    if field == "authorization":
+        scheme, _, text = text.partition(" ")
+        text = text.lstrip(" ") if scheme.lower() == "bearer" else ""
+    return parse_secret(text, field)
+
+
+PIECES = [
+    b"Bearer",
+    b"bEARER",
+    b" ",
+    b"  ",
+    b"\t",
+    b"\n",
+    b"\xa0",
+    b"\x85",
+    b"\xff",
+    b"Basic",
+    b",",
+    SECRET,
+    SECRET[:-1],
+]
+
+
+@given(
+    st.sampled_from(["authorization", "x-api-key"]),
+    st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join)
+    | st.tuples(st.sampled_from(PIECES), st.sampled_from(PIECES)).map(lambda pair: pair[0] + BEARER + pair[1]),
+)
+@settings(deadline=None, max_examples=500)
+def test_one_look_at_a_value_finds_what_one_step_after_the_other_finds(field: str, value: bytes) -> None:
+    found = read_value(field, value)
+    assert found == (plainly(field, value) or Deny(reason=Reason.MALFORMED_CREDENTIALS))
 
 
 @given(st.binary(max_size=120))

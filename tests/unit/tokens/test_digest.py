@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import NOW, secret_of
+from support.steps import steps
 
 from gateway.tokens.digest import NO_PEPPERS, Algorithm, Digest, Peppers, pepper_key
 from gateway.tokens.secret import Sensitive
@@ -35,6 +36,20 @@ def test_a_pepper_is_called_by_the_first_8_hex_digits_of_its_own_digest() -> Non
     assert pepper_key(Sensitive("pepper")) == hashlib.sha256(b"pepper").hexdigest()[:8]
     assert Peppers([NEW, OLD]).keys == (pepper_key(NEW), pepper_key(OLD))
     assert NO_PEPPERS.keys == ()
+
+
+@given(st.text(max_size=100), st.text(max_size=100))
+@settings(deadline=None)
+def test_the_hmac_is_the_standard_library_s_whatever_the_pepper_s_length(pepper: str, secret: str) -> None:
+    signed = Peppers([Sensitive(pepper)]).sign(Sensitive(secret))
+    assert signed.hex == hmac.new(pepper.encode(), secret.encode(), "sha256").hexdigest()
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 63, 64, 65, 128, 200])
+def test_a_pepper_of_any_length_is_a_key_as_rfc_2104_has_it(length: int) -> None:
+    pepper = "p" * length
+    signed = Peppers([Sensitive(pepper)]).sign(SECRET)
+    assert signed.hex == hmac.new(pepper.encode(), SECRET.reveal().encode(), "sha256").hexdigest()
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.lists(st.text(), max_size=3))
@@ -102,49 +117,45 @@ def test_only_a_digest_of_the_first_pepper_is_current() -> None:
     assert NO_PEPPERS.is_current(NO_PEPPERS.sign(SECRET))
 
 
-class Counted:
-    """One of the standard library's functions, and how often it was called."""
-
-    def __init__(self, function: Callable[..., object]) -> None:
-        self.function = function
-        self.calls = 0
-
-    def __call__(self, *args: object, **options: object) -> object:
-        self.calls += 1
-        return self.function(*args, **options)
-
-
 @pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    counted = Counted(hmac.compare_digest)
-    monkeypatch.setattr(hmac, "compare_digest", counted)
-    return counted
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Each comparison in constant time."""
+    calls: list[object] = []
+
+    def compare(one: str, two: str) -> bool:
+        calls.append((one, two))
+        return same(one, two)
+
+    same = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    return calls
 
 
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    counted = Counted(hmac.digest)
-    monkeypatch.setattr(hmac, "digest", counted)
-    return counted
+def work(run: Callable[[], object], compared: list[object]) -> tuple[int, int]:
+    """Steps and comparisons."""
+    compared.clear()
+    return steps(run), len(compared)
 
 
-def test_an_unknown_id_takes_the_same_constant_time_path_as_a_known_one(compared: Counted, hashed: Counted) -> None:
-    peppers = Peppers([NEW])
+@pytest.mark.parametrize("peppers", [pytest.param(NO_PEPPERS, id="plain"), pytest.param(Peppers([NEW]), id="hmac")])
+def test_an_unknown_id_takes_the_same_constant_time_path_as_a_known_one(
+    peppers: Peppers, compared: list[object]
+) -> None:
     digest = peppers.sign(SECRET)
-    hashed.calls = 0
-    peppers.proves(digest, OTHER, NOW)
-    known = (compared.calls, hashed.calls)
-    compared.calls = hashed.calls = 0
-    peppers.compare_in_vain(OTHER, NOW)
-    assert (compared.calls, hashed.calls) == known == (1, 1)
+    known = work(lambda: peppers.proves(digest, OTHER, NOW), compared)
+    call = 1  # `compare_in_vain` is one line that calls the other
+    steps_in_vain, comparisons = work(lambda: peppers.compare_in_vain(OTHER, NOW), compared)
+    assert (steps_in_vain - call, comparisons) == known
+    assert comparisons == 1
 
 
-def test_a_missing_pepper_takes_the_same_work_as_one_that_is_there(compared: Counted, hashed: Counted) -> None:
+def test_a_missing_pepper_takes_the_same_work_as_one_that_is_there(compared: list[object]) -> None:
     digest = Peppers([OLD]).sign(SECRET)
-    peppers = Peppers([NEW])
-    compared.calls = hashed.calls = 0
-    assert not peppers.proves(digest, SECRET, NOW)
-    assert (compared.calls, hashed.calls) == (1, 1)
+    lacking, complete = Peppers([NEW]), Peppers([NEW, OLD])
+    assert not lacking.proves(digest, SECRET, NOW)
+    found = work(lambda: lacking.proves(digest, OTHER, NOW), compared)
+    assert found == work(lambda: complete.proves(digest, OTHER, NOW), compared)
+    assert found[1] == 1
 
 
 def test_neither_pepper_nor_secret_is_shown() -> None:

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.records import DNS_ON_A, NOW, TOKEN_ID, USER, ZONE_B, policy, secret_of, token, zone
+from support.records import DNS_ON_A, NOW, TOKEN_ID, USER, ZONE_B, compiled, policy, secret_of, token, zone
 
 from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.digest import NO_PEPPERS, Peppers
@@ -42,6 +42,13 @@ def draft(status: Status | None = None) -> Draft:
 )
 def test_a_token_is_expired_from_the_very_second_of_expires_on(now: float, stored: Status, status: Status) -> None:
     assert effective_status(token(status=stored, expires_on=NOW), now) is status
+
+
+def test_of_a_compiled_token_the_status_is_the_same() -> None:
+    for stored in (Status.ACTIVE, Status.DISABLED):
+        of = token(status=stored, expires_on=NOW)
+        for now in (NOW - 1, NOW):
+            assert effective_status(compiled(of), now) is effective_status(of, now)
 
 
 @given(st.floats(0, 1e12))

@@ -62,6 +62,12 @@ def test_limits_are_shown_where_there_are_any() -> None:
     assert shown["issued_by"] == "e" * 32
 
 
+def test_when_it_was_last_used_is_shown_where_that_is_known() -> None:
+    shown = show_token(token(), GROUPS, NOW, last_used_on=NOW - 5)
+    assert shown["last_used_on"] == format_timestamp(NOW - 5)
+    assert "last_used_on" not in show_token(token(), GROUPS, NOW)
+
+
 def test_only_the_side_of_a_condition_that_is_set_is_shown() -> None:
     shown = as_json(token(not_in=["192.0.2.7"]))
     assert shown["condition"] == {"request_ip": {"not_in": ["192.0.2.7"]}}

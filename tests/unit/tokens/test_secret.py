@@ -1,4 +1,5 @@
 import json
+import re
 import string
 import zlib
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from support.records import TOKEN_ID, secret_of
 
 from gateway.tokens.owner import OwnerKind
-from gateway.tokens.secret import Credential, Sensitive, make_secret, parse_secret
+from gateway.tokens.secret import BARE, BEARER, Credential, Sensitive, make_secret, parse_secret
 
 SECRET = secret_of().reveal()
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -86,6 +87,25 @@ def test_one_character_more_or_less_makes_it_no_secret(position: int, character:
 )
 def test_what_is_not_of_the_shape_is_no_secret(text: str) -> None:
     assert parse_secret(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "read"),
+    [
+        pytest.param(SECRET, BARE, True, id="bare"),
+        pytest.param(f"Bearer {SECRET}", BARE, False, id="a scheme where none belongs"),
+        pytest.param(f"Bearer {SECRET}", BEARER, True, id="a scheme"),
+        pytest.param(f" \tbEaReR   {SECRET}\t ", BEARER, True, id="in any case, and with blanks"),
+        pytest.param(SECRET, BEARER, False, id="no scheme where one belongs"),
+        pytest.param(f"Bearer{SECRET}", BEARER, False, id="nothing between them"),
+        pytest.param(f"Bearer {SECRET[:-1]}-", BEARER, False, id="a scheme, and no secret"),
+        pytest.param(f"Bearer {SECRET[:-1]}{'0' if SECRET[-1] != '0' else '1'}", BEARER, False, id="a wrong check"),
+    ],
+)
+def test_a_secret_is_read_in_the_form_that_was_asked_for(text: str, form: re.Pattern[str], *, read: bool) -> None:
+    found = parse_secret(text, form=form)
+    assert (found is not None) is read
+    assert found is None or found.secret.reveal() == SECRET
 
 
 @pytest.mark.parametrize("size", [0, 16, 31, 33])

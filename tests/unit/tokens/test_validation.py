@@ -489,6 +489,7 @@ SERVERS_OWN: dict[str, Any] = {
     "issued_on": GONE,
     "modified_on": GONE,
     "last_used_on": GONE,
+    "usage": {},
     "owner": {"kind": "user", "id": USER},
     "issued_by": "e" * 32,
 }

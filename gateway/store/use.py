@@ -1,0 +1,241 @@
+"""What tokens are used for: gathered in the worker, written every few seconds, read for the token API.
+
+Counting is no I/O and never fails. What a worker has gathered since it last wrote is lost when it is killed, and only
+that.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from gateway.access.ports import StoreUnavailable
+from gateway.store import keys
+from gateway.store.failure import mapped
+from gateway.store.redis_store import RedisStore
+
+log = structlog.get_logger(__name__)
+
+INTERVAL: Final = 5.0
+"""Seconds between writes."""
+MOST_GATHERED: Final = 100_000
+"""What is kept while the store is away: one for each token, and one for each of its routes with a result."""
+_AT_ONCE: Final = 100
+"""Tokens in one pipeline: to put it together takes some milliseconds, in which no request goes on."""
+_LAST_USED_ON: Final = "last_used_on"
+_LAST_ADDRESS: Final = "last_address"
+_SEPARATOR: Final = "|"
+"""Between route and result in the name of a field. No path template has it (RFC 3986), nor has any other field."""
+
+# KEYS  1 the token's document, 2 its use
+# ARGV  1 when it was last used (Unix seconds), 2 from where, then field and number of each count
+# A token that is gone leaves nothing behind, and of two workers the one that saw it last tells when that was.
+_COUNT: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local before = tonumber(redis.call('HGET', KEYS[2], 'last_used_on') or '')
+if before == nil or before <= tonumber(ARGV[1]) then
+  redis.call('HSET', KEYS[2], 'last_used_on', ARGV[1], 'last_address', ARGV[2])
+end
+for place = 3, #ARGV, 2 do redis.call('HINCRBY', KEYS[2], ARGV[place], ARGV[place + 1]) end
+return 1
+"""
+
+
+class RouteUse(msgspec.Struct, frozen=True, order=True):
+    """How often a route was asked for with one result: "allowed", or why not. `route` "": there was none."""
+
+    route: str
+    result: str
+    count: int
+
+
+class Use(msgspec.Struct, frozen=True):
+    """What is known of a token's use. `last_used_on`: Unix seconds; None: it was not used yet."""
+
+    last_used_on: int | None = None
+    last_address: str = ""
+    requests: tuple[RouteUse, ...] = ()
+
+
+class _Gathered(msgspec.Struct, eq=False):
+    """Of one token, since the last write."""
+
+    at: int
+    address: str
+    requests: dict[tuple[str, str], int]
+
+
+class Uses:
+    """Counts what tokens are used for, and tells it. One for a worker."""
+
+    def __init__(self, store: RedisStore, *, most: int = MOST_GATHERED) -> None:
+        """`most`: what is gathered at once, as MOST_GATHERED says it."""
+        self._store = store
+        self._most = most
+        self._gathered: dict[str, _Gathered] = {}
+        self._size = 0
+        self._failing = False
+        self.dropped = 0
+        """Requests that were not counted, because too much was gathered, or because nobody knows whether they were."""
+
+    # Gathering.
+
+    def count(self, token_id: str, route: str, result: str, address: str, now: float) -> None:
+        """See `UseCounter.count`."""
+        gathered = self._gathered.get(token_id)
+        key = (route, result)
+        if gathered is None or key not in gathered.requests or now < gathered.at:
+            self._add(token_id, int(now), address, {key: 1})
+            return
+        gathered.at, gathered.address = int(now), address
+        gathered.requests[key] += 1
+
+    def _add(self, token_id: str, at: int, address: str, requests: dict[tuple[str, str], int]) -> None:
+        gathered = self._gathered.get(token_id)
+        if gathered is None:
+            if self._size >= self._most:
+                self.dropped += sum(requests.values())
+                return
+            self._size += 1
+            gathered = self._gathered[token_id] = _Gathered(at, address, {})
+        elif gathered.at <= at:
+            gathered.at, gathered.address = at, address
+        for key, number in requests.items():
+            known = gathered.requests.get(key)
+            if known is None:
+                if self._size >= self._most:
+                    self.dropped += number
+                    continue
+                self._size += 1
+            gathered.requests[key] = (known or 0) + number
+
+    # Writing.
+
+    async def run(self, interval: float = INTERVAL) -> None:
+        """Write every `interval` seconds, until cancelled. Whoever ends it writes once more, when all is answered."""
+        while True:
+            await asyncio.sleep(interval)
+            await self.write()
+
+    async def write(self) -> None:
+        """What was gathered is in the store. Never raises.
+
+        If it was not written, it is kept for the next time; if nobody knows, the numbers are dropped rather than
+        counted twice.
+        """
+        waiting, self._gathered, self._size = self._gathered, {}, 0
+        failure = None
+        try:
+            while waiting and failure is None:
+                failure = await self._write_some(waiting)
+        finally:
+            for token_id, gathered in waiting.items():
+                self._add(token_id, gathered.at, gathered.address, gathered.requests)
+        if failure is not None and not self._failing:
+            log.warning("use of tokens not written", error=str(failure))
+        self._failing = failure is not None
+
+    async def _write_some(self, waiting: dict[str, _Gathered]) -> StoreUnavailable | None:
+        """Take some tokens out of `waiting`, and write them; those that were not written are in it again.
+
+        Returns why it is of no use to go on now.
+        """
+        try:
+            # A server that is not there is found out by a question, after which nobody has to wonder what was done.
+            async with self._store.using() as clients:
+                await clients.writer.ping()
+        except StoreUnavailable as error:
+            return error
+        batch = [(token_id, waiting.pop(token_id)) for token_id in list(islice(waiting, _AT_ONCE))]
+        try:
+            replies = await self._send(batch)
+        except StoreUnavailable as error:
+            for token_id, gathered in batch:
+                if error.outcome_unknown:  # the moment and the address may be written twice
+                    self._drop(gathered)
+                waiting[token_id] = gathered
+            return error
+        failure = None
+        for (token_id, gathered), reply in zip(batch, replies, strict=True):
+            if isinstance(reply, Exception):
+                meaning = await _meaning(reply)
+                if meaning.outcome_unknown:  # of this token alone: what it has in the store is not ours
+                    self._drop(gathered)
+                    log.warning("use of a token not written", token=token_id, error=str(meaning))
+                else:
+                    waiting[token_id] = gathered
+                    failure = meaning
+        return failure
+
+    async def _send(self, batch: Sequence[tuple[str, _Gathered]]) -> list[Any]:
+        async with self._store.using(changes=True) as clients:
+            pipe: Any = clients.writer.pipeline(transaction=False)
+            for token_id, gathered in batch:
+                counts = [
+                    part
+                    for (route, result), number in gathered.requests.items()
+                    for part in (f"{route}{_SEPARATOR}{result}", number)
+                ]
+                # EVAL, as for changes: a few hundred bytes a token every few seconds, and no second round for a server
+                # that does not know the script's digest.
+                names = (keys.token_key(token_id), keys.use_key(token_id))
+                pipe.eval(_COUNT, 2, *names, gathered.at, gathered.address, *counts)
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+        return replies
+
+    def _drop(self, gathered: _Gathered) -> None:
+        self.dropped += sum(gathered.requests.values())
+        gathered.requests.clear()
+
+    # Reading: what cannot be read is not shown, and stops nobody.
+
+    async def last_used(self, token_ids: Sequence[str]) -> list[int | None]:
+        """When each of these tokens was last used (Unix seconds); None where that is not known. Never raises."""
+        if not token_ids:
+            return []
+        try:
+            async with self._store.using() as clients:
+                pipe: Any = clients.reader.pipeline(transaction=False)
+                for token_id in token_ids:
+                    pipe.hget(keys.use_key(token_id), _LAST_USED_ON)
+                return [_number(reply) for reply in await pipe.execute(raise_on_error=False)]
+        except StoreUnavailable as error:
+            log.warning("use of tokens not read", error=str(error))
+            return [None] * len(token_ids)
+
+    async def use(self, token_id: str) -> Use:
+        """What is known of a token's use; what was not written yet is not in it. Never raises."""
+        try:
+            async with self._store.using() as clients:
+                reader: Any = clients.reader
+                found: dict[bytes, bytes] = await reader.hgetall(keys.use_key(token_id))
+        except StoreUnavailable as error:
+            log.warning("use of a token not read", token=token_id, error=str(error))
+            return Use()
+        requests = []
+        for name, value in found.items():
+            route, separator, result = name.decode("utf-8", "replace").rpartition(_SEPARATOR)
+            number = _number(value)
+            if separator and number is not None:
+                requests.append(RouteUse(route, result, number))
+        return Use(
+            last_used_on=_number(found.get(_LAST_USED_ON.encode())),
+            last_address=found.get(_LAST_ADDRESS.encode(), b"").decode("utf-8", "replace"),
+            requests=tuple(sorted(requests)),
+        )
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, bytes) and value.isdigit() else None
+
+
+async def _meaning(reply: Exception) -> StoreUnavailable:
+    """What one command's error means, as if it had been the only one."""
+    try:
+        async with mapped(changes=True):
+            raise reply
+    except StoreUnavailable as error:
+        return error
