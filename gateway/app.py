@@ -405,16 +405,21 @@ def _why(error: OSError) -> str:
 
 async def _work(plan: Plan, url: str, listeners: Listeners, begun: Callable[[], None], stop: asyncio.Event) -> None:
     """What a worker does, from its start to its end."""
+    structlog.contextvars.bind_contextvars(worker=os.getpid())
     async with open_store(plan.settings, url) as store, Gateway(plan, store).running(listeners):
         begun()
         await stop.wait()
 
 
 async def _claim(settings: Settings, url: str) -> None:
-    """Refuse a store that must not be used with these settings; one that is away may come back."""
+    """Refuse a store that must not be used with these settings; one that is away may come back. What is dangerous
+    about it is a warning.
+    """
     async with open_store(settings, url) as store:
         try:
             await store.prepare()
+            for concern in await store.concerns():
+                log.warning("store set up dangerously", concern=concern)
         except StoreUnavailable as error:
             log.warning("store unavailable", error=str(error))
 

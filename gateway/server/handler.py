@@ -73,7 +73,9 @@ class Handler:
         while True:
             await asyncio.sleep(_LOOK_AGAIN)
             for exchange in tuple(self._relayed):
-                await exchange.cut_if_dead()
+                # What has just begun ends by itself, or is looked at next time.
+                if time.monotonic() - exchange.started >= _LOOK_AGAIN:
+                    await exchange.cut_if_dead()
 
     async def drain(self, seconds: float, has_connections: Callable[[], bool]) -> None:
         """Let what is under way finish, for so many `seconds` at most; each answer is its connection's last.
@@ -120,7 +122,6 @@ class Handler:
                 self._idle.set()
 
     async def _answer(self, request: web.BaseRequest, connection: AiohttpConnection) -> web.StreamResponse:
-        started = time.monotonic()
         exchange = _Exchange(self._door, request, connection)
         self._relayed.add(exchange)
         try:
@@ -145,7 +146,7 @@ class Handler:
                 route=exchange.route,
                 address=exchange.address,
                 status=connection.status,
-                seconds=time.monotonic() - started,
+                seconds=time.monotonic() - exchange.started,
             )
         return Written(connection)
 
@@ -171,6 +172,7 @@ class _Exchange:
         self._door = door
         self._request = request
         self._connection = connection
+        self.started = time.monotonic()
         self.request_id = request_id([value for name, value in request.raw_headers if name.lower() == b"x-request-id"])
         self.head: Head | None = None
         self.address: Address | None = None

@@ -43,13 +43,22 @@ _UNSUBSCRIBED: Final = frozenset({"unsubscribe", "sunsubscribe"})
 class Feed:
     """The task that does it: `run`."""
 
-    def __init__(self, primary: Primary, store: RedisStore, lookup: TokenLookup, clock: Callable[[], float]) -> None:
-        """`clock`: monotonic seconds."""
+    def __init__(
+        self,
+        primary: Primary,
+        store: RedisStore,
+        lookup: TokenLookup,
+        clock: Callable[[], float],
+        *,
+        beat: float = BEAT,
+    ) -> None:
+        """`clock`: monotonic seconds; `beat`: seconds between two nonces."""
         self._primary = primary
         self._store = store
         self._lookup = lookup
         self._trust = lookup.trust
         self._clock = clock
+        self._beat_seconds = beat
         self._gone = asyncio.Event()
         self._returned_at = 0.0
         self._under_way: deque[str] = deque()
@@ -165,7 +174,7 @@ class Feed:
                     self._lookup.lost(str(error))
             if self._clock() - self._returned_at > LASTS:
                 raise failure
-            await asyncio.sleep(max(0.0, began + BEAT - self._clock()))
+            await asyncio.sleep(max(0.0, began + self._beat_seconds - self._clock()))
 
     async def _ask(self, pubsub: PubSub, clients: Clients) -> None:
         last = self._trust.last

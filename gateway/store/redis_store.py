@@ -166,6 +166,34 @@ class RedisStore:
             except StoreRefused as refused:
                 raise StoreUnavailable(str(refused)) from refused
 
+    async def concerns(self) -> list[str]:
+        """What is dangerous about the server as it is set up, each with the remedy. A server that does not tell (its
+        user may not ask) gives none. Raises StoreUnavailable.
+        """
+        found = []
+        policy = await self._configured("maxmemory-policy")
+        if policy not in (None, "noeviction"):
+            found.append(f"the server's maxmemory-policy is {policy}: it may drop tokens; set noeviction")
+        if self.primary.replicated and not self._write_replicas:
+            found.append("store.write_replicas is 0: a failover may undo the last changes, revocations too; set 1")
+        if self.primary.replicated and await self._configured("min-replicas-to-write") == "0":
+            found.append(
+                "the server's min-replicas-to-write is 0: a primary that was cut off goes on taking changes, "
+                "which are lost later; set 1, and min-replicas-max-lag 2"
+            )
+        return found
+
+    async def _configured(self, name: str) -> str | None:
+        """A setting of the server; None when it does not tell."""
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            try:
+                answer = await reader.config_get(name)
+            except ResponseError:
+                return None
+        value = answer.get(name)
+        return value.decode() if isinstance(value, bytes) else value
+
     async def meta(self, clients: Clients) -> Meta:
         """What the store says of itself now, out of `clients`. Raises StoreUnavailable, also when it takes no writes.
 

@@ -21,6 +21,7 @@ def configure_logs(format_: Literal["auto", "console", "json"], level: str) -> N
     """Set up structlog, and route the standard library's loggers (aiohttp, asyncio) through it."""
     console = format_ == "console" or (format_ == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,  # which worker it is
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from redis import Redis
-from support.processes import Gateway, Upstream, free_port, until
+from support.processes import Upstream, free_port, until
 from support.records import group_id, zone
 from support.servers import HOST, ValkeyServer
+from support.shared_store import SharingGateway
 
 from gateway.demo.dataset import ZONES
 from gateway.store import keys
@@ -45,18 +46,6 @@ UNKNOWN: Said = (401, 1000)
 UNAVAILABLE: Said = (503, 10500)
 
 
-class OnServer(Gateway):
-    """A gateway on a store that is not its own; `more` goes into its environment."""
-
-    def __init__(self, directory: Path, upstream: str, store: ValkeyServer, **more: str) -> None:
-        super().__init__(directory, upstream)
-        self._more = {"ZONEGATE_STORE__URL": store.url} | more
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**super().environment, **self._more}
-
-
 class Token(NamedTuple):
     id: str
     secret: str
@@ -65,13 +54,13 @@ class Token(NamedTuple):
 class Site:
     """A gateway, its store and the upstream behind it."""
 
-    def __init__(self, directory: Path, **more: str) -> None:
+    def __init__(self, directory: Path, **settings: object) -> None:
         self.data = directory / "valkey"
         self.server = ValkeyServer(
             self.data, appendonly="yes", appendfsync="always", enable_debug_command="yes", repl_diskless_sync_delay=0
         )
         self.upstream = Upstream(directory)
-        self.gateway = OnServer(directory, self.upstream.url, self.server, **more)
+        self.gateway = SharingGateway(directory, self.upstream.url, self.server.url, **settings)
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Site"]:
@@ -412,8 +401,8 @@ GRACE = 5
 
 @pytest.fixture(scope="module")
 def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    more = {"ZONEGATE_STORE__ON_OUTAGE": "serve-cached", "ZONEGATE_STORE__STALE_GRACE": str(GRACE)}
-    with Site(tmp_path_factory.mktemp("lenient"), **more).running() as found:
+    site = Site(tmp_path_factory.mktemp("lenient"), store__on_outage="serve-cached", store__stale_grace=GRACE)
+    with site.running() as found:
         yield found
 
 

@@ -19,7 +19,7 @@ import httpx
 import msgspec
 import pytest
 from redis import Redis
-from support.processes import Gateway, Upstream, children, clients_of, free_port, until
+from support.processes import Upstream, children, clients_of, free_port, until
 from support.records import (
     CATALOG,
     EVERYTHING,
@@ -36,6 +36,7 @@ from support.records import (
     zone,
 )
 from support.servers import HOST, ValkeyServer
+from support.shared_store import SharingGateway, sharing_gateways
 from support.store_contract import BY, ME, numbered, read
 
 from gateway.access.compiled import CompiledOwner, CompiledToken
@@ -169,16 +170,10 @@ class Worker:
 Fleet = Callable[..., AbstractAsyncContextManager[list[Worker]]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    with ValkeyServer(tmp_path_factory.mktemp("valkey"), repl_diskless_sync_delay=0) as found:
-        yield found
-
-
 @pytest.fixture
-def redis(server: ValkeyServer) -> Redis:
+def redis(valkey: ValkeyServer) -> Redis:
     """The server's data, empty at first."""
-    client = server.client()
+    client = valkey.client()
     client.flushall()
     return client
 
@@ -199,10 +194,10 @@ async def started(workers: list[Worker], *, trusted: bool = True) -> AsyncIterat
 
 
 @pytest.fixture
-def fleet(server: ValkeyServer, redis: Redis) -> Fleet:
+def fleet(valkey: ValkeyServer, redis: Redis) -> Fleet:
     """`async with fleet(3) as workers`: so many on the one server, whose data are empty at first."""
     redis.ping()
-    return lambda size=2: started([Worker(server.url) for _ in range(size)])
+    return lambda size=2: started([Worker(valkey.url) for _ in range(size)])
 
 
 def eventually(condition: Callable[[], object], within: float = BEATS) -> Awaitable[None]:
@@ -440,7 +435,7 @@ STORE_CALLS = {
 }
 CHANGES_NO_DOCUMENT = {
     *("using", "prepare", "meta", "get", "read", "page", "first_owner", "get_owner", "close"),
-    *("relist", "note", "denied"),
+    *("relist", "note", "denied", "concerns"),
 }
 """Calls of the store after which every token answers as before."""
 
@@ -580,12 +575,13 @@ async def test_a_memory_that_believes_every_read_brings_dead_tokens_back(fleet: 
 
 
 async def test_a_worker_whose_server_is_a_replica_trusts_nothing(
-    fleet: Fleet, server: ValkeyServer, tmp_path: Path
+    fleet: Fleet, valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     async with fleet(1) as [primary]:
         await initialised(primary.store)
+        valkey.client().config_set("repl-diskless-sync-delay", 0)
         with ValkeyServer(tmp_path) as replica:
-            replica.client().replicaof(HOST, server.port)
+            replica.client().replicaof(HOST, valkey.port)
             await eventually(lambda: replica.client().exists(keys.token_key(TARGET_ID)))
             # It lags from now on: it has what the primary has no more.
             replica.client().replicaof(HOST, free_port())
@@ -633,9 +629,9 @@ def nothing_changed(worker: Worker, now: float) -> None:
     trust.returned(str(now), now)
 
 
-async def test_no_use_prolongs_what_is_remembered(server: ValkeyServer, redis: Redis) -> None:
+async def test_no_use_prolongs_what_is_remembered(valkey: ValkeyServer, redis: Redis) -> None:
     clock = Hands()
-    worker = Worker(server.url, clock)
+    worker = Worker(valkey.url, clock)
     worker.lookup.trust.begin()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.store.close)
@@ -705,10 +701,10 @@ async def test_the_next_message_tells_that_one_was_lost(fleet: Fleet, redis: Red
 
 
 async def test_a_change_whose_message_may_not_be_published_is_not_made(
-    fleet: Fleet, server: ValkeyServer, redis: Redis
+    fleet: Fleet, valkey: ValkeyServer, redis: Redis
 ) -> None:
     redis.execute_command("ACL", "SETUSER", "mute", "on", "nopass", "~*", "+@all", "resetchannels")
-    mute = Worker(server.url.replace("//", "//mute:any@"))
+    mute = Worker(valkey.url.replace("//", "//mute:any@"))
     async with fleet(1) as [worker], AsyncExitStack() as stack:
         stack.push_async_callback(mute.store.close)
         await initialised(worker.store)
@@ -792,32 +788,20 @@ TLS = ssl.create_default_context()
 FIELDS = {"name": "shared", "policies": [{**POLICY, "resources": {zone(ALPHA): "*"}}]}
 
 
-class Shared(Gateway):
-    """A gateway on a store that several share, and connections to it, at least one to each of its workers."""
+class Door:
+    """A gateway, and connections to it, at least one to each of its workers."""
 
-    def __init__(self, directory: Path, upstream: str, store: ValkeyServer) -> None:
-        directory.mkdir()
-        super().__init__(directory, upstream, workers=WORKERS)
-        self._store = store
+    def __init__(self, gateway: SharingGateway) -> None:
+        self.gateway = gateway
         self._connections: list[httpx.Client] = []
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**super().environment, "ZONEGATE_STORE__URL": self._store.url}
-
-    def connect(self) -> None:
-        """Return when each worker has one of our connections."""
-        assert self.process is not None
-        workers = children(self.process.pid)
+        assert gateway.process is not None
+        workers = children(gateway.process.pid)
         assert len(workers) == WORKERS
-        until("each worker has a connection", lambda: self._one_more() and all(self._with(pid) for pid in workers))
+        until("each worker has one", lambda: self._one_more() and all(clients_of(pid, gateway.port) for pid in workers))
 
     def _one_more(self) -> bool:
-        self._connections.append(httpx.Client(base_url=self.url, verify=TLS, timeout=20))
-        return self.statuses(self.first, "/user/tokens/verify") == {200}
-
-    def _with(self, pid: int) -> set[int]:
-        return clients_of(pid, self.port)
+        self._connections.append(httpx.Client(base_url=self.gateway.url, verify=TLS, timeout=20))
+        return self.statuses(self.gateway.first, "/user/tokens/verify") == {200}
 
     def statuses(self, secret: str, path: str = RECORDS) -> set[int]:
         """What `secret` gets over all connections."""
@@ -827,23 +811,20 @@ class Shared(Gateway):
     def close(self) -> None:
         for client in self._connections:
             client.close()
-        self.stop()
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shared, Shared, Upstream]]:
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Door, Door, Upstream]]:
     """Two gateways on one store, and the upstream behind both."""
     directory = tmp_path_factory.mktemp("two")
     with ExitStack() as stack:
         store = stack.enter_context(ValkeyServer(directory / "valkey"))
         upstream = Upstream(directory)
         stack.callback(upstream.stop)
-        one, other = (Shared(directory / name, upstream.url, store) for name in ("one", "other"))
-        other.first = one.init()
-        for gateway in (one, other):
-            stack.callback(gateway.close)
-            gateway.start()
-            gateway.connect()
+        gateways = sharing_gateways(directory, upstream.url, store.url, listen__workers=WORKERS)
+        one, other = (Door(gateway) for gateway in stack.enter_context(gateways))
+        stack.callback(one.close)
+        stack.callback(other.close)
         yield one, other, upstream
 
 
@@ -859,12 +840,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shared, Shar
     ],
 )
 def test_a_token_that_one_gateway_revokes_each_worker_of_both_refuses(
-    two: tuple[Shared, Shared, Upstream], method: str, path: str, body: object, status: int
+    two: tuple[Door, Door, Upstream], method: str, path: str, body: object, status: int
 ) -> None:
     asked, other, upstream = two
-    made = asked.create(**FIELDS)
+    made = asked.gateway.create(**FIELDS)
     assert asked.statuses(made["value"]) == other.statuses(made["value"]) == {200}
-    answer = asked.call(method, f"/user/tokens/{made['id']}{path}", json=body)
+    answer = asked.gateway.call(method, f"/user/tokens/{made['id']}{path}", json=body)
     assert answer.status_code == 200, answer.text
     until("the other one refuses it", lambda: other.statuses(made["value"]) == {status}, DEADLINE)
     until("the asked one refuses it", lambda: asked.statuses(made["value"]) == {status}, DEADLINE)

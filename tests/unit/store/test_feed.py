@@ -23,6 +23,7 @@ from gateway.store.lookup import TokenLookup
 from gateway.store.primary import Clients, Primary
 from gateway.store.redis_store import AuditLimits, Meta, RedisStore
 from gateway.store.schema import STORE_SCHEMA
+from gateway.store.trust import Sent
 from gateway.store_url import parse_store_url
 from gateway.tokens.token import Status
 
@@ -30,6 +31,8 @@ UNAVAILABLE, FROZEN = Deny(reason=Reason.STORE_UNAVAILABLE), Deny(reason=Reason.
 A, B, C = numbered(1), numbered(2), numbered(3)
 NewPrimary = Callable[[], Primary]
 DEADLINE = 20.0
+BEAT = 0.02
+"""Seconds between two nonces: more often than in production, so that a test need not wait for them."""
 
 
 async def eventually(what: str, condition: Callable[[], object]) -> None:
@@ -75,7 +78,7 @@ class Worker:
         self.clock = Clock()
         self.store = HeldStore(primary)
         self.lookup = TokenLookup(self.store, clock=self.clock, **options)
-        self.feed = Feed(primary, self.store, self.lookup, self.clock)
+        self.feed = Feed(primary, self.store, self.lookup, self.clock, beat=BEAT)
 
     @property
     def trusted(self) -> bool:
@@ -163,22 +166,11 @@ async def test_a_nonce_that_is_not_answered_makes_no_trust(new_primary: NewPrima
         assert worker.lookup.look(A) == UNAVAILABLE
 
 
-async def test_trust_is_renewed_each_second_and_nothing_is_forgotten(worker: Worker) -> None:
+async def test_trust_is_renewed_again_and_again_and_nothing_is_forgotten(worker: Worker) -> None:
     flushes = worker.lookup.counts.flushes
     await worker.beats(2)
     assert worker.remembers(A, B, C) == [A, B, C]
     assert worker.lookup.counts.flushes == flushes
-
-
-async def test_a_feed_that_is_cancelled_leaves_no_subscription(new_primary: NewPrimary, redis: Redis) -> None:
-    worker = Worker(new_primary())
-    async with worker.running():
-        await worker.until_trusted()
-        assert await redis.publish(keys.CHANGED, "is anybody there?") == 1
-    assert not worker.trusted
-    async with asyncio.timeout(DEADLINE):
-        while await redis.publish(keys.CHANGED, "is anybody there?"):
-            pass
 
 
 # Messages.
@@ -287,7 +279,7 @@ async def test_in_a_cluster_messages_travel_with_the_slot(new_primary: NewPrimar
 
 
 async def test_a_token_that_was_revoked_while_it_was_read_is_not_remembered(worker: Worker, other: RedisStore) -> None:
-    for number in range(300):
+    for number in range(100):
         name = numbered(1000 + number)
         await other.create(token(token_id=name), BY, NOW)
         record = await read(other, name)
@@ -352,7 +344,7 @@ async def test_a_restored_copy_is_noticed_and_everything_read_again(
             id="a number that is none",
         ),
         pytest.param(
-            lambda redis: redis.rename(keys.SEQUENCE, "kept") and redis.lpush(keys.SEQUENCE, "1"),
+            lambda redis: redis.lpush(keys.SEQUENCE, "1"),
             lambda redis: redis.delete(keys.SEQUENCE),
             "the store refused a command (WRONGTYPE)",
             id="a number that is a list",
@@ -381,6 +373,7 @@ async def test_a_worker_that_begins_on_a_newer_layout_is_never_trusted(
     other: RedisStore,
     redis: Redis,
 ) -> None:
+    await read(other, A)
     await redis.hset(keys.META, "schema", STORE_SCHEMA + 1)
     async with Worker(new_primary()).running() as worker:
         await eventually("its reason is told", lambda: "this version knows" in str(worker.lookup.why_not))
@@ -437,7 +430,7 @@ async def hset_frozen(redis: Redis, *, frozen: bool) -> None:
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-async def test_a_freeze_that_was_told_to_nobody_is_found_within_a_second_and_told(
+async def test_a_freeze_that_was_told_to_nobody_is_found_at_the_next_question_and_told(
     worker: Worker,
     redis: Redis,
     frozen: bool,  # noqa: FBT001 - a case's data
@@ -534,6 +527,16 @@ async def on(server: ValkeyServer, **options: Any) -> AsyncIterator[tuple[Worker
             await primary.close()
 
 
+async def test_a_feed_that_is_cancelled_leaves_no_subscription(server: ValkeyServer) -> None:
+    def listeners() -> int:
+        return int(server.client().publish(keys.CHANGED, "is anybody there?"))
+
+    async with on(server) as (worker, _):
+        assert listeners() == 1
+    assert not worker.trusted
+    await eventually("unsubscribed", lambda: listeners() == 0)
+
+
 async def test_a_killed_connection_refuses_no_request(server: ValkeyServer) -> None:
     async with on(server) as (worker, _):
         found: list[object] = []
@@ -553,7 +556,7 @@ async def test_a_killed_connection_refuses_no_request(server: ValkeyServer) -> N
                 await eventually("forgotten", lambda: worker.lookup.counts.flushes > flushes)  # noqa: B023 - awaited here
                 await worker.until_trusted()
             stop.set()
-        assert len(found) > 100
+        assert len(found) > 10
         assert all(isinstance(each, CompiledToken) for each in found)
 
 
@@ -642,6 +645,8 @@ async def test_a_primary_that_became_a_replica_is_not_believed(server: ValkeySer
 async def test_a_full_disk_ends_no_trust_and_the_answers_count_in_their_order(tmp_path: Path) -> None:
     with ValkeyServer(tmp_path, save="3600 1") as server:
         async with on(server) as (worker, other):
+            await eventually("saved", lambda: not server.client().info("persistence")["rdb_bgsave_in_progress"])
+            (tmp_path / "dump.rdb").unlink(missing_ok=True)
             (tmp_path / "dump.rdb").mkdir()
             server.client().bgsave()
             await eventually("full", lambda: server.client().info("persistence")["rdb_last_bgsave_status"] == "err")
@@ -678,6 +683,18 @@ async def test_a_nonce_that_makes_no_trust_is_not_called_trust(idle: tuple[Worke
         worker.feed._returned(nonce, clients)
     assert [each["event"] for each in logs] == ["store lost"]
     assert worker.lookup.why_not == "store: the store is a read-only replica (READONLY)"
+
+
+async def test_a_lapse_that_ended_before_anybody_noticed_is_told_all_the_same(idle: tuple[Worker, Clients]) -> None:
+    """Requests were refused meanwhile."""
+    worker, clients = idle
+    trust = worker.lookup.trust
+    with captured() as logs:
+        for skipped in (0.0, 1.0, 3.0):
+            worker.clock.skipped += skipped
+            trust.sent("nonce", Sent(at=worker.clock(), meta=Meta("g", None, 0), last=trust.last))
+            worker.feed._returned("nonce", clients)
+    assert [each["event"] for each in logs] == ["store trusted", "store lost", "store trusted"]
 
 
 # Pauses.

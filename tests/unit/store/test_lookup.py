@@ -778,6 +778,20 @@ async def test_each_change_of_state_is_one_line(bench: Bench) -> None:
     ]
 
 
+async def test_each_reason_of_one_loss_is_one_line(bench: Bench) -> None:
+    with captured() as logs:
+        for reason in ("no answer", "no password", "no answer", "no password"):
+            bench.lose(reason)
+        bench.connect()
+        bench.lose("no password")
+    assert [(each["event"], each.get("error")) for each in logs] == [
+        ("store lost", "no answer"),
+        ("store still lost", "no password"),
+        ("store trusted", None),
+        ("store lost", "no password"),
+    ]
+
+
 async def test_the_end_of_the_grace_is_a_line_too(stale: Bench) -> None:
     with captured() as logs:
         for _ in range(6):

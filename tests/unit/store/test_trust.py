@@ -282,9 +282,30 @@ def test_a_loss_that_is_over_is_no_loss(trusting: Trust) -> None:
     assert not trusting.broke_within(0.5, NOW + 1.2)
 
 
+@pytest.mark.parametrize(
+    ("loss", "now", "lapsed"),
+    [
+        pytest.param(None, NOW + 2.9, False, id="trusted"),
+        pytest.param(None, NOW + 3, True, id="no nonce came back for three seconds"),
+        pytest.param(Trust.end, NOW + 9, False, id="broken off"),
+        pytest.param(Trust.doubt, NOW + 9, False, id="a failed probe"),
+    ],
+)
+def test_trust_lapses_when_answers_only_stop_coming(
+    trusting: Trust,
+    loss: Callable[[Trust, float], None] | None,
+    now: float,
+    lapsed: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    if loss is not None:
+        loss(trusting, NOW + 1)
+    assert trusting.lapsed(now) is lapsed
+
+
 def test_before_the_first_trust_nothing_was_ever_believed() -> None:
     assert Trust().since(NOW) == float("inf")
     assert not Trust().broke_within(0.5, NOW)
+    assert not Trust().lapsed(NOW)
 
 
 # The property: while trust holds, nothing that happened more than three seconds ago is unknown.
