@@ -28,7 +28,7 @@ _FAILED: Final = 503
 _TOKEN_ID: Final = re.compile(rb"[0-9a-f]{32}")
 _NO_ONE: Final = frozenset({Action.EXPIRE.value})
 """What nobody does: it happens."""
-_GATEWAY: Final = frozenset({Action.FREEZE.value, Action.THAW.value})
+_GATEWAY: Final = frozenset({Action.FREEZE.value, Action.THAW.value, Action.REPAIR.value})
 _encoder: Final = msgspec.json.Encoder()
 
 

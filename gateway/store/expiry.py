@@ -10,6 +10,7 @@ import structlog
 from gateway.access.ports import Action, Actor, Conflict, NotReplicated, StoreUnavailable
 from gateway.access.principal import Record
 from gateway.store import keys
+from gateway.store.failure import is_cancelled
 from gateway.store.redis_store import RedisStore
 from gateway.tokens.token import Token
 
@@ -35,7 +36,7 @@ class Sweeper:
     async def run(self, interval: float = _INTERVAL) -> None:
         """Until cancelled: a sweep about every `interval` seconds, each worker at moments of its own."""
         chance = secrets.SystemRandom()
-        while True:
+        while not is_cancelled():
             await asyncio.sleep(interval * chance.uniform(0.75, 1.25))
             await self._try_to_sweep()
 
@@ -56,7 +57,7 @@ class Sweeper:
         """
         now = self._clock()
         deleted = passed = 0
-        while deleted + passed < _MOST:
+        while deleted + passed < _MOST and not is_cancelled():
             ids = await self._due(now - self._keep, passed)
             gone = await self._delete_all(ids, now)
             deleted += gone

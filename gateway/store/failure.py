@@ -4,6 +4,7 @@ Told apart by its class or its code (the error's first word), never by more of t
 and which may repeat what we sent.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,6 +103,15 @@ def is_elsewhere(error: BaseException | None) -> bool:
         return not isinstance(error, TimeoutError)
     # By its very class: that of a wrong password and of a server that loads its data is derived from it.
     return type(error) in (ConnectionError, ClientGoneError) or (error is not None and _code(error) in _ELSEWHERE)
+
+
+def is_cancelled() -> bool:
+    """Whether this task should end, even if it was not told.
+
+    redis-py sends by `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes when it is done.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager

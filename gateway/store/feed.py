@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
-from gateway.store.failure import mapped
+from gateway.store.failure import is_cancelled, mapped
 from gateway.store.lookup import TokenLookup
 from gateway.store.primary import READ_TIMEOUT, Clients, Primary
 from gateway.store.redis_store import RedisStore, StoreRefused, says_disk_full
@@ -68,18 +68,24 @@ class Feed:
     async def run(self) -> None:
         """Until cancelled: one session after the other."""
         failures = 0
-        while True:
-            began = self._clock()
-            try:
-                await self._session()
-            except* (StoreUnavailable, StoreRefused) as errors:
-                reason = str(errors.exceptions[0])
-                self._lookup.lost(reason)
-            # A session that lasted was a good one: the next failure is a first one.
-            failures = 1 if self._clock() - began > LASTS else failures + 1
-            await asyncio.sleep(_pause(failures))
+        async with asyncio.TaskGroup() as sessions:
+            while True:
+                began = self._clock()
+                # A task of its own: before Python 3.13 a TaskGroup that fails in the moment in which its task is
+                # cancelled forgets the cancellation, and this would go on for ever.
+                await asyncio.wait([sessions.create_task(self._session())])
+                # A session that lasted was a good one: the next failure is a first one.
+                failures = 1 if self._clock() - began > LASTS else failures + 1
+                await asyncio.sleep(_pause(failures))
 
     async def _session(self) -> None:
+        try:
+            await self._connected()
+        except* (StoreUnavailable, StoreRefused) as errors:
+            reason = str(errors.exceptions[0])
+            self._lookup.lost(reason)
+
+    async def _connected(self) -> None:
         clients = await self._primary.clients()
         self._gone.clear()
         pubsub = clients.subscriber()
@@ -117,7 +123,7 @@ class Feed:
             raise StoreUnavailable("the store did not confirm the subscription")
 
     async def _listen(self, pubsub: PubSub, clients: Clients) -> None:
-        while True:
+        while not is_cancelled():
             try:
                 async with mapped():
                     message = await pubsub.get_message(timeout=BEAT)
@@ -160,7 +166,7 @@ class Feed:
         """Ask, then send the nonce: in this order, so that the number's message is here when the nonce is back."""
         self._returned_at = self._clock()
         await self._store.prepare()
-        while True:
+        while not is_cancelled():
             began = self._clock()
             failure = StoreUnavailable(_NOT_ANSWERED)
             try:

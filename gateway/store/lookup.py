@@ -13,6 +13,7 @@ from gateway.access.compiled import CompiledToken, compile_owner, compile_token
 from gateway.access.ports import Miss, StoreUnavailable
 from gateway.reason import Deny, Limit, Reason
 from gateway.store.cache import LIFETIME, UNREADABLE_LIFETIME, Absent, Entry, OwnerCell, Reading, TokenCache
+from gateway.store.failure import is_cancelled
 from gateway.store.guessing import MOST_UNKNOWN, WINDOW, GuessLimit, network_of
 from gateway.store.redis_store import decode_owner
 from gateway.store.trust import Trust
@@ -154,10 +155,10 @@ class TokenLookup:
 
     async def run(self) -> None:
         """Read what is wanted, until cancelled: at most MOST_UNDER_WAY ids at once, in one command."""
-        while True:
+        while not is_cancelled():
             await self._wake.wait()
             self._wake.clear()
-            while self._queue:
+            while self._queue and not is_cancelled():
                 batch = [self._queue.popleft() for _ in range(min(MOST_UNDER_WAY, len(self._queue)))]
                 await self._read(batch)
 

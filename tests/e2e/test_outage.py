@@ -176,7 +176,9 @@ def of_a_newer_layout(site: Site, _: list[Token]) -> Iterator[None]:
 @contextlib.contextmanager
 def disk_full(site: Site, _: list[Token]) -> Iterator[None]:
     """It saves, and cannot: a directory is where its file should be."""
-    (site.data / "dump.rdb").mkdir()
+    file = site.data / "dump.rdb"
+    file.unlink(missing_ok=True)
+    file.mkdir()
     site.redis.config_set("save", "3600 1")
 
     def saved(state: str) -> Callable[[], bool]:
@@ -185,7 +187,7 @@ def disk_full(site: Site, _: list[Token]) -> Iterator[None]:
     site.redis.bgsave()
     until("it has failed to save", saved("err"))
     yield
-    (site.data / "dump.rdb").rmdir()
+    file.rmdir()
     site.redis.bgsave()
     until("it has saved", saved("ok"))
     site.redis.config_set("save", "")

@@ -191,3 +191,12 @@ async def test_it_sweeps_again_and_again(store: RedisStore) -> None:
     assert await left(store) == ["1"]
     assert {entry["event"] for entry in logs} <= {"deleted expired tokens"}
     assert USER not in str(logs)
+
+
+async def test_it_ends_when_it_is_cancelled_whatever_it_is_doing(store: RedisStore) -> None:
+    await store.prepare()
+    for turn in range(30):
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            task = group.create_task(sweeper(store).run(interval=0.0001))
+            await asyncio.sleep(turn * 0.0001)  # any moment will do
+            task.cancel()

@@ -663,6 +663,46 @@ async def test_a_full_disk_ends_no_trust_and_the_answers_count_in_their_order(tm
             await worker.beats(2)
 
 
+# Its end.
+
+
+class Stubborn(RedisStore):
+    """A store that answers no question, and fails when nobody wants the answer any more, when `let_go` is set."""
+
+    def __init__(self, primary: Primary) -> None:
+        super().__init__(primary, peppers=(), audit=AuditLimits(1000, 10**9))
+        self.asked, self.left, self.let_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def meta(self, clients: Clients) -> Meta:  # noqa: ARG002
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left.set()
+            await self.let_go.wait()
+            raise StoreUnavailable("the connection broke")
+
+
+@pytest.mark.parametrize("broken", [pytest.param(False, id="when it is"), pytest.param(True, id="while it ends")])
+async def test_a_feed_whose_session_fails_when_it_is_cancelled_ends_all_the_same(
+    new_primary: NewPrimary,
+    broken: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    primary = new_primary()
+    store = Stubborn(primary)
+    lookup = TokenLookup(store)
+    async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
+        running = group.create_task(Feed(primary, store, lookup, time.monotonic).run())
+        await store.asked.wait()
+        if broken:
+            primary.lost(await primary.clients())
+            await store.left.wait()
+        running.cancel()
+        store.let_go.set()
+        await asyncio.wait([running])
+    assert running.cancelled()
+
+
 # What a nonce is worth.
 
 
