@@ -144,8 +144,7 @@ class RedisStore:
             if not schema or not schema.isdigit():
                 raise StoreRefused("the store's schema cannot be read: is it a store of zonegate's?")
             if int(schema) > STORE_SCHEMA:
-                msg = f"the store has schema {int(schema)}, this version knows {STORE_SCHEMA}: use a newer zonegate"
-                raise StoreRefused(msg)
+                raise StoreRefused(_newer(schema))
             known = set((listed or b"").decode("utf-8", "replace").split())
             if known and not known & set(self._peppers):
                 msg = (
@@ -213,7 +212,7 @@ class RedisStore:
         if sequence and not sequence.isdigit():
             raise StoreUnavailable("the store's number of changes cannot be read")
         if schema and schema.isdigit() and int(schema) > STORE_SCHEMA:
-            raise StoreUnavailable(f"the store has schema {int(schema)}, this version knows {STORE_SCHEMA}")
+            raise StoreUnavailable(_newer(schema))
         return Meta(
             generation.decode("utf-8", "replace") if generation else None,
             frozen.decode("utf-8", "replace") if frozen is not None else None,
@@ -475,6 +474,10 @@ class RedisStore:
     async def close(self) -> None:
         """Close the connections."""
         await self.primary.close()
+
+
+def _newer(schema: bytes) -> str:
+    return f"the store has schema {int(schema)}, this version knows {STORE_SCHEMA}: use a newer zonegate"
 
 
 def _raise_first(replies: Iterable[Any]) -> None:

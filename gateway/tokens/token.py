@@ -1,7 +1,7 @@
 """The token's record: the one document that decides whether a token exists. It never holds the secret."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -13,6 +13,10 @@ from gateway.tokens.policy import Policy
 SCHEMA: Final = 1
 LARGEST_DOCUMENT: Final = 64 * 1024
 """Bytes of a token as stored."""
+
+
+Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
+"""Unix seconds, UTC, to the end of the year 9999: what can be shown as a date (RFC 3339)."""
 
 
 class Status(StrEnum):
@@ -35,12 +39,12 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     digests: tuple[Digest, ...]
     name: str
     status: Status
-    issued_on: int
-    modified_on: int
+    issued_on: Moment
+    modified_on: Moment
     policies: tuple[Policy, ...]
     condition: Condition = Condition()
-    not_before: int | None = None
-    expires_on: int | None = None
+    not_before: Moment | None = None
+    expires_on: Moment | None = None
 
 
 class Draft(msgspec.Struct, frozen=True):

@@ -103,10 +103,12 @@ class Site:
         return {**answer.json(), "code": answer.status_code}
 
     def log(self, since: int = 0) -> list[dict[str, Any]]:
-        """The events from the byte `since` on. Each line is one: there is no traceback among them."""
+        """The events from the byte `since` on. There is no traceback, neither in a line nor between them."""
         with self.gateway.log_file.open("rb") as file:
             file.seek(since)
-            return [json.loads(line) for line in file.read().splitlines()]
+            text = file.read()
+        assert b"Traceback" not in text, text.decode()
+        return [json.loads(line) for line in text.splitlines()]
 
     def states(self, since: int) -> list[str]:
         """How the store came and went, as the log from `since` on tells it. (What comes "still" only adds a reason.)"""
@@ -131,10 +133,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 # The ways to fail. Each begins, waits in the middle, and ends.
 
-Cause = Callable[[Site, list[Token]], contextlib.AbstractContextManager[None]]
+Cause = Callable[[Site, list[Token]], Iterator[None]]
 
 
 @contextlib.contextmanager
+def failing(site: Site, cause: Cause, *tokens: Token) -> Iterator[None]:
+    """The store fails by `cause` from entry to exit, whatever the test has found."""
+    steps = cause(site, list(tokens))
+    next(steps)
+    try:
+        yield
+    finally:
+        next(steps, None)
+
+
 def emptied(site: Site, _: list[Token]) -> Iterator[None]:
     """FLUSHALL; in the end all is there again."""
     client = site.server.client(decode_responses=False)
@@ -149,7 +161,6 @@ def emptied(site: Site, _: list[Token]) -> Iterator[None]:
 def documents(change: Callable[[str], str]) -> Cause:
     """The tokens' documents are what `change` makes of them."""
 
-    @contextlib.contextmanager
     def cause(site: Site, tokens: list[Token]) -> Iterator[None]:
         names = {keys.token_key(token.id): token.id for token in tokens}
         kept = {name: str(site.redis.get(name)) for name in names}
@@ -166,14 +177,12 @@ def documents(change: Callable[[str], str]) -> Cause:
     return cause
 
 
-@contextlib.contextmanager
 def of_a_newer_layout(site: Site, _: list[Token]) -> Iterator[None]:
     site.redis.hset(keys.META, "schema", "99")
     yield
     site.redis.hset(keys.META, "schema", str(STORE_SCHEMA))
 
 
-@contextlib.contextmanager
 def disk_full(site: Site, _: list[Token]) -> Iterator[None]:
     """It saves, and cannot: a directory is where its file should be."""
     file = site.data / "dump.rdb"
@@ -194,7 +203,6 @@ def disk_full(site: Site, _: list[Token]) -> Iterator[None]:
 
 
 def configured(name: str, value: object, normal: object) -> Cause:
-    @contextlib.contextmanager
     def cause(site: Site, _: list[Token]) -> Iterator[None]:
         site.redis.config_set(name, value)  # type: ignore[arg-type]
         yield
@@ -203,14 +211,12 @@ def configured(name: str, value: object, normal: object) -> Cause:
     return cause
 
 
-@contextlib.contextmanager
 def replica(site: Site, _: list[Token]) -> Iterator[None]:
     site.redis.replicaof(HOST, free_port())
     yield
     site.redis.replicaof("NO", "ONE")
 
 
-@contextlib.contextmanager
 def loading(site: Site, _: list[Token]) -> Iterator[None]:
     """It loads its data, a millisecond for each key, unless it is told to go faster."""
     ballast = {f"ballast:{number}": "." * 50 for number in range(30_000)}
@@ -232,7 +238,6 @@ def _throw_out(site: Site) -> None:
         site.redis.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 
 
-@contextlib.contextmanager
 def password_changed(site: Site, _: list[Token]) -> Iterator[None]:
     site.redis.config_set("requirepass", "another")
     _throw_out(site)
@@ -240,25 +245,29 @@ def password_changed(site: Site, _: list[Token]) -> Iterator[None]:
     site.redis.config_set("requirepass", "")
 
 
-@contextlib.contextmanager
 def keys_forbidden(site: Site, _: list[Token]) -> Iterator[None]:
     site.redis.execute_command("ACL", "SETUSER", "default", "resetkeys", "~another:*")
     yield
     site.redis.execute_command("ACL", "SETUSER", "default", "allkeys")
 
 
-@contextlib.contextmanager
 def killed(site: Site, _: list[Token]) -> Iterator[None]:
     site.server.kill()
     yield
     site.server.start()
 
 
-@contextlib.contextmanager
 def stopped(site: Site, _: list[Token]) -> Iterator[None]:
     site.server.pause()
     yield
     site.server.resume()
+
+
+def changes_waiting(site: Site, _: list[Token]) -> Iterator[None]:
+    """It reads, and keeps whoever writes waiting."""
+    site.redis.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    yield
+    site.redis.execute_command("CLIENT", "UNPAUSE")
 
 
 class Row(NamedTuple):
@@ -318,7 +327,7 @@ def test_each_failure_is_told_fails_closed_and_ends_without_a_restart(site: Site
     assert site.use(known) == ALLOWED
     since = site.gateway.log_file.stat().st_size
 
-    with row.cause(site, [known, unused]):
+    with failing(site, row.cause, known, unused):
         until("it is noticed", lambda: (site.use(known), site.readiness()["code"] == 200) == (row.known, row.ready))
         assert site.use(unused) == row.unused
         changed = site.change(known)
@@ -338,12 +347,11 @@ def test_each_failure_is_told_fails_closed_and_ends_without_a_restart(site: Site
 def test_a_change_that_nobody_can_say_was_made_is_not_to_be_repeated(site: Site) -> None:
     changed, known = site.token(used=True), site.token(used=True)
     since = site.gateway.log_file.stat().st_size
-    site.redis.execute_command("CLIENT", "PAUSE", "60000", "WRITE")  # it reads, and keeps changes waiting
-    answer = site.change(changed, status="disabled")
-    assert _said(answer) == UNAVAILABLE
-    assert answer.headers["x-should-retry"] == "false"
-    until("nothing is believed any more", lambda: site.use(known) == UNAVAILABLE)
-    site.redis.execute_command("CLIENT", "UNPAUSE")
+    with failing(site, changes_waiting):
+        answer = site.change(changed, status="disabled")
+        assert _said(answer) == UNAVAILABLE
+        assert answer.headers["x-should-retry"] == "false"
+        until("nothing is believed any more", lambda: site.use(known) == UNAVAILABLE)
     until("it is believed again", lambda: site.use(known) == ALLOWED)
     stored = json.loads(str(site.redis.get(keys.token_key(changed.id))))
     assert site.use(changed) == (ALLOWED if stored["status"] == "active" else UNKNOWN)
@@ -379,12 +387,12 @@ class Sample(NamedTuple):
 
 
 def cut(site: Site, token: Token, seconds: float) -> list[Sample]:
-    """Stop the server; what `token` gets from then on, for so many seconds."""
-    began = time.monotonic()
-    site.server.pause()
+    """The server is stopped for so many seconds: what `token` gets meanwhile."""
     samples = []
-    while (at := time.monotonic() - began) < seconds:
-        samples.append(Sample(at, site.use(token)))
+    began = time.monotonic()
+    with failing(site, stopped):
+        while (at := time.monotonic() - began) < seconds:
+            samples.append(Sample(at, site.use(token)))
     return samples
 
 
@@ -392,7 +400,6 @@ def cut(site: Site, token: Token, seconds: float) -> list[Sample]:
 def test_without_its_store_a_gateway_refuses_what_it_knows_after_3_seconds(site: Site) -> None:
     known = site.token(used=True)
     samples = cut(site, known, 6)
-    site.server.resume()
     assert {sample.said for sample in samples} == {ALLOWED, UNAVAILABLE}
     assert [sample for sample in samples if sample.at >= 3 and sample.said != UNAVAILABLE] == []
     until("it goes on", lambda: site.use(known) == ALLOWED)
@@ -415,8 +422,6 @@ def test_with_serve_cached_known_tokens_work_for_the_grace_and_not_after(lenient
     samples = cut(lenient, known, 3 + GRACE + 3)
     assert [sample for sample in samples if sample.at < GRACE and sample.said != ALLOWED] == []
     assert [sample for sample in samples if sample.at >= 3 + GRACE and sample.said != UNAVAILABLE] == []
-    assert lenient.readiness()["code"] == 503
-    lenient.server.resume()
     until("it goes on", lambda: lenient.use(known) == ALLOWED)
     assert lenient.states(since) == [
         "store lost",
@@ -432,15 +437,14 @@ def test_with_serve_cached_all_that_is_no_known_token_is_refused_and_limits_hold
     assert lenient.use(elsewhere) == (403, 9109)
     ends = datetime.now(UTC) + timedelta(seconds=6)
     short = lenient.token(used=True, expires_on=ends.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    lenient.server.pause()
-    until("nothing is believed any more", lambda: lenient.readiness()["notes"])
-    assert lenient.readiness()["code"] == 200
-    assert (lenient.use(known), lenient.use(unused)) == (ALLOWED, UNAVAILABLE)
-    assert lenient.use(elsewhere) == (403, 9109)
-    assert _said(lenient.change(known)) == UNAVAILABLE
-    until("it expires", lambda: lenient.use(short) == UNKNOWN)
-    assert lenient.use(known) == ALLOWED
-    lenient.server.resume()
+    with failing(lenient, stopped):
+        until("nothing is believed any more", lambda: lenient.readiness()["notes"])
+        assert lenient.readiness()["code"] == 200
+        assert (lenient.use(known), lenient.use(unused)) == (ALLOWED, UNAVAILABLE)
+        assert lenient.use(elsewhere) == (403, 9109)
+        assert _said(lenient.change(known)) == UNAVAILABLE
+        until("it expires", lambda: lenient.use(short) == UNKNOWN)
+        assert lenient.use(known) == ALLOWED
     until("it goes on", lambda: lenient.use(unused) == ALLOWED)
 
 
@@ -455,12 +459,11 @@ def test_a_token_revoked_250_ms_before_the_cut_works_nowhere_even_with_serve_cac
         else:
             assert _said(lenient.change(token, status="disabled")) == ALLOWED
     time.sleep(0.25)
-    lenient.server.pause()
-    assert lenient.use(known) == ALLOWED
-    assert ALLOWED not in {lenient.use(token) for token in revoked}
-    until("nothing is believed any more", lambda: lenient.readiness()["notes"])
-    assert lenient.use(known) == ALLOWED
-    assert ALLOWED not in {lenient.use(token) for token in revoked}
-    lenient.server.resume()
+    with failing(lenient, stopped):
+        assert lenient.use(known) == ALLOWED
+        assert ALLOWED not in {lenient.use(token) for token in revoked}
+        until("nothing is believed any more", lambda: lenient.readiness()["notes"])
+        assert lenient.use(known) == ALLOWED
+        assert ALLOWED not in {lenient.use(token) for token in revoked}
     until("it goes on", lambda: _said(lenient.change(known)) == ALLOWED)
     assert {lenient.use(token) for token in revoked} == {UNKNOWN}

@@ -200,15 +200,11 @@ def fleet(valkey: ValkeyServer, redis: Redis) -> Fleet:
     return lambda size=2: started([Worker(valkey.url) for _ in range(size)])
 
 
-def eventually(condition: Callable[[], object], within: float = BEATS) -> Awaitable[None]:
+async def eventually(condition: Callable[[], object], within: float = BEATS) -> None:
     """Return when `condition` is true, for what nobody is told of; fails after `within` seconds."""
-
-    async def wait() -> None:
-        async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 - nobody sets an event
-                await asyncio.sleep(0.01)
-
-    return wait()
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110 - nobody sets an event
+            await asyncio.sleep(0.01)
 
 
 CALLER_ID, TARGET_ID = numbered(1), numbered(2)
