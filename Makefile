@@ -1,7 +1,7 @@
 # Bare `make` prints what each target does. Everything happens in .venv, which is built when it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep lint types fmt bench bench-auth bench-scale clean
+.PHONY: help run test test-deep lint types fmt bench bench-auth bench-revoke bench-scale clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
 BIN := .venv/bin

@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
@@ -37,6 +38,7 @@ from gateway.settings import Settings, SettingsError, Upstream, in_url
 from gateway.store.audit import AuditTrail
 from gateway.store.embedded import EmbeddedServer
 from gateway.store.expiry import Sweeper
+from gateway.store.failure import is_cancelled
 from gateway.store.feed import Feed
 from gateway.store.lookup import TokenLookup
 from gateway.store.primary import Primary
@@ -292,6 +294,13 @@ def open_listeners(settings: Settings) -> Iterator[Listeners]:
         yield listeners
 
 
+def _since_boot() -> float:
+    """Seconds by a clock that never goes back, and goes on while the machine sleeps: what was heard before it slept is
+    not believed after it. macOS's monotonic clock does so by itself.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
 class Gateway:
     """All listeners of one process, over one store."""
 
@@ -300,9 +309,11 @@ class Gateway:
         self._settings = settings = plan.settings
         self._ends_at = 0.0
         catalog = plan.catalog
-        self._lookup = TokenLookup(store, on_outage=settings.store.on_outage, stale_grace=settings.store.stale_grace)
+        self._lookup = TokenLookup(
+            store, clock=_since_boot, on_outage=settings.store.on_outage, stale_grace=settings.store.stale_grace
+        )
         store.on_change.append(self._lookup.told)
-        self._feed = Feed(store.primary, store, self._lookup, time.monotonic)
+        self._feed = Feed(store.primary, store, self._lookup, _since_boot)
         self._health = Health(self._lookup)
         self._proxy = Proxy(
             {
@@ -501,8 +512,13 @@ def ask_store(settings: Settings, question: Callable[[RedisStore], Awaitable[Ans
 
     async def ask(url: str) -> Answer:
         async with open_store(settings, url) as store:
-            await store.prepare()
-            return await question(store)
+            try:
+                await store.prepare()
+                return await question(store)
+            except StoreUnavailable:
+                if is_cancelled():  # a Ctrl-C that was lost on the way
+                    raise asyncio.CancelledError from None
+                raise
 
     with ready_store(settings) as found:
         return asyncio.run(ask(found.url))

@@ -122,5 +122,10 @@ class Tokens(Protocol):
     def look(self, token_id: str) -> CompiledToken | Deny | Miss | None:
         """The token out of memory: no I/O."""
 
-    async def fetch(self, token_id: str, address: Address | None) -> CompiledToken | Deny | None:
-        """The token after a Miss, for a client at `address`. Never raises."""
+    async def fetch(
+        self, token_id: str, address: Address | None, *, proved: bool = False
+    ) -> CompiledToken | Deny | None:
+        """The token after a Miss, for a client at `address`. Never raises.
+
+        `proved`: the id is that of a token which has proved itself before, and no guess.
+        """

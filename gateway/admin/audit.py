@@ -29,6 +29,9 @@ _TOKEN_ID: Final = re.compile(rb"[0-9a-f]{32}")
 _NO_ONE: Final = frozenset({Action.EXPIRE.value})
 """What nobody does: it happens."""
 _GATEWAY: Final = frozenset({Action.FREEZE.value, Action.THAW.value, Action.REPAIR.value})
+_AT_ONCE: Final = 16
+"""Refused calls that are written at once: changes must find connections to the store."""
+_TURN_WITHIN: Final = 2.0
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -98,6 +101,8 @@ def show_entry(entry: AuditEntry, groups: PermissionGroups) -> dict[str, Any]:
                 "method": entry.method,
                 "path": entry.path,
                 "reason": entry.reason,
+                "owner_before": _document(entry.owner_before, entry, groups),
+                "owner_after": _document(entry.owner_after, entry, groups),
                 "unreadable": not entry.readable,
             }
         ),
@@ -172,6 +177,7 @@ class DeniedCalls:
         self._store = store
         self._prefix = prefix
         self._under_way: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def write(self, refused: Refused, now: float) -> None:
         """See `RefusedCalls.write`. What has begun is finished, though its requester leaves: he could choose to."""
@@ -193,7 +199,10 @@ class DeniedCalls:
             token_id=refused.token_id, owner=refused.owner, address=refused.address, request_id=refused.request_id
         )
         try:
-            await self._store.denied(what, by, now)
+            async with asyncio.timeout(_TURN_WITHIN), self._turns:
+                await self._store.denied(what, by, now)
+        except TimeoutError:
+            log.warning("refused call not in the audit", error="too many at once", request_id=refused.request_id)
         except (StoreUnavailable, NotReplicated) as error:
             log.warning("refused call not in the audit", error=str(error), request_id=refused.request_id)
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gateway.reason import Deny, Reason
-from gateway.store.audit import AuditQuery, is_entry_id
+from gateway.store.audit import AuditQuery, is_cursor, is_entry_id
 from gateway.tokens.timestamp import parse_timestamp
 
 _WHOLE: Final = re.compile(r"\d{1,9}(?:\.0)?", re.ASCII)
@@ -94,7 +94,7 @@ def audit_call(query: bytes) -> AuditCall | Deny:
         return _bad("direction is asc or desc")
     for name, fits, what in (
         ("id", is_entry_id, "an entry's id"),
-        ("cursor", is_entry_id, "the cursor of an earlier answer"),
+        ("cursor", is_cursor, "the cursor of an earlier answer"),
         ("token", _TOKEN_ID.fullmatch, "a token's id: 32 lower-case hex digits"),
         ("action.type", _ACTION.fullmatch, "an action, such as update"),
     ):

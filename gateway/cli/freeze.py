@@ -9,8 +9,9 @@ import typer
 
 from gateway.access.ports import Conflict
 from gateway.app import ask_store
+from gateway.cli.audit import INTERRUPTED
 from gateway.cli.caller import settings_of
-from gateway.cli.failure import told
+from gateway.cli.failure import fail, told
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.store.redis_store import RedisStore
@@ -72,4 +73,7 @@ def _change(context: typer.Context, config: Path | None, change: Callable[[Redis
     with told():
         settings = settings_of(context, config)
         configure_logs(settings.log.format, "warning")
-        return ask_store(settings, ask)
+        try:
+            return ask_store(settings, ask)
+        except KeyboardInterrupt:
+            fail("interrupted: it may have been done; the same command says so", INTERRUPTED)

@@ -1,7 +1,9 @@
 """The root of the command, and the commands that run something."""
 
 import errno
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -11,10 +13,10 @@ from gateway import __version__
 from gateway.app import initialise
 from gateway.app import serve as run_gateway
 from gateway.cli.address import BadAddress, url_of
-from gateway.cli.audit import audit
+from gateway.cli.audit import INTERRUPTED, audit
 from gateway.cli.caller import settings_of
 from gateway.cli.demo import demo
-from gateway.cli.failure import REFUSED, WRONG_USE, help_without_command, say, told
+from gateway.cli.failure import REFUSED, WRONG_USE, fail, help_without_command, say, told
 from gateway.cli.freeze import freeze, thaw
 from gateway.cli.store import store as store_commands
 from gateway.cli.table import secret_lines
@@ -86,7 +88,13 @@ def init(
     with told():
         settings = settings_of(context, config)
         configure_logs(settings.log.format, "warning")
-        token, secret, catalog = initialise(settings, recover=recover)
+        try:
+            token, secret, catalog = initialise(settings, recover=recover)
+        except KeyboardInterrupt:
+            fail(
+                "interrupted: it may have been done, and its secret is lost: `zonegate init --recover` makes another",
+                INTERRUPTED,
+            )
     shown = show_token(token, catalog.groups, token.issued_on) | {"value": secret.reveal()}
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
@@ -115,6 +123,8 @@ def fail_with(message: str, code: int = REFUSED) -> NoReturn:
 
 def main() -> None:
     """Run the command, and end the process with its code. Wrong use is one line, as every error is."""
+    if sys.stderr is None:  # `zonegate ... 2>&-`: all that writes there would have to ask
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     if sys.stdout is None:  # `zonegate ... >&-`
         fail_with("standard output is closed")
     try:

@@ -1,6 +1,7 @@
 """`zonegate store`: the store itself, past the token API."""
 
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -61,7 +62,7 @@ def check(
 
     Example: [bold]zonegate store check --repair[/bold]
     """
-    with told(), _bar("Looking at all keys") as bar:
+    with told(), _about(""), _bar("Looking at all keys") as bar:
         settings = _settings(context, config)
         report = ask_store(
             settings, lambda opened: consistency.check(opened, repair=repair, clock=time.time, progress=bar)
@@ -229,6 +230,8 @@ def _print_loaded(checked: Checked, loaded: Loaded) -> None:
 def _opened(file: Path) -> Iterator[IO[bytes]]:
     """The file, or standard input in a file that has no name: it is read three times."""
     if file != _STANDARD:
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe can be read once, and may never be opened at its other end
+            raise BackupError(f"{file}: not a regular file; use - and standard input")
         with file.open("rb") as opened:
             yield opened
         return

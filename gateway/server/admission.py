@@ -95,13 +95,18 @@ class Admission:
         return decision
 
     async def why_not_any_more(self, allow: Allow, method: str, address: Address | None) -> Deny | None:
-        """Why a request under way would be refused by now; None if it would not. A store that is away ends nothing."""
+        """Why a request under way would be refused by now; None if it would not.
+
+        A store that is away ends nothing by itself: then it turns on what was known of the token.
+        """
         principal = allow.principal
         found = self._tokens.look(principal.token.id)
         if isinstance(found, Miss):
-            found = await self._tokens.fetch(principal.token.id, address)
+            found = await self._tokens.fetch(principal.token.id, address, proved=True)
         if isinstance(found, Deny):
-            return found if found.reason is Reason.FROZEN else None
+            if found.reason is Reason.FROZEN:
+                return found
+            found = principal.token
         renewed = renew(principal, found, self._clock())
         if renewed is None:
             return Deny(reason=Reason.UNKNOWN_TOKEN, token_id=principal.token.id)

@@ -33,6 +33,8 @@ _LAST_REQUESTS: Final = 0.5
 _GLANCE: Final = 0.02
 _LOOK_AGAIN: Final = 0.5
 """Seconds between two looks at what is relayed: a dead token's streams end within a second."""
+_AT_ONCE: Final = 64
+"""Looks that go on together: tokens that are in memory no more are then read together."""
 _LOCAL: Final = frozenset({"localhost"})
 
 
@@ -72,10 +74,13 @@ class Handler:
         """Break off what is relayed for tokens that would be refused by now, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_AGAIN)
-            for exchange in tuple(self._relayed):
-                # What has just begun ends by itself, or is looked at next time.
-                if time.monotonic() - exchange.started >= _LOOK_AGAIN:
-                    await exchange.cut_if_dead()
+            # What has just begun ends by itself, or is looked at next time.
+            begun_before = time.monotonic() - _LOOK_AGAIN
+            relayed = [exchange for exchange in self._relayed if exchange.started <= begun_before]
+            for some in range(0, len(relayed), _AT_ONCE):
+                async with asyncio.TaskGroup() as group:
+                    for exchange in relayed[some : some + _AT_ONCE]:
+                        group.create_task(exchange.cut_if_dead())
 
     async def drain(self, seconds: float, has_connections: Callable[[], bool]) -> None:
         """Let what is under way finish, for so many `seconds` at most; each answer is its connection's last.
@@ -229,14 +234,19 @@ class _Exchange:
 
     async def cut_if_dead(self) -> None:
         """Break off the relay if the token, or its right to this, is gone; what is not relayed is left alone."""
-        admission, allow, head = self._door.admission, self.allow, self.head
-        if admission is None or allow is None or head is None or allow.route.operation or self.deny is not None:
+        if self.allow is None or self.allow.route.operation or self.deny is not None:
             return
-        why_not = await admission.why_not_any_more(allow, head.method, self.address)
+        why_not = await self._why_not_any_more()
         if why_not is not None and self.deny is None:
             self.deny = why_not
-            log.info("cut off", request_id=self.request_id, token=allow.principal.token.id, reason=why_not.reason)
+            log.info("cut off", request_id=self.request_id, token=self.token_id, reason=why_not.reason)
             self._connection.abort()
+
+    async def _why_not_any_more(self) -> Deny | None:
+        """Why what was allowed would be refused by now, or None."""
+        if self._door.admission is None or self.allow is None or self.head is None:
+            return None
+        return await self._door.admission.why_not_any_more(self.allow, self.head.method, self.address)
 
     async def give_up(self) -> None:
         """Answer that we failed, if nothing was answered yet; else break off."""
@@ -302,6 +312,8 @@ class _Exchange:
                         return too_large
         except BodyRefused as refused:
             return refused.deny
+        if dead := await self._why_not_any_more():  # a body may take long to come
+            return dead
         call = Call(
             query=head.target.query or b"",
             body=bytes(body),

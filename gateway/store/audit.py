@@ -1,12 +1,19 @@
-"""The audit, read: the stream `{zg}:audit`, to which each change adds its entry in its own script."""
+"""The audit, read: the streams `{zg}:audit`, to which each change adds its entry in its own script, and
+`{zg}:audit-denied`, of refused calls, as one.
+
+The server numbers each stream by itself. So both may hold the same id, and what comes to one of them later may have a
+lower id than what the other holds already: an entry's name tells its stream, and who goes on with what comes later goes
+on behind one entry of each.
+"""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final
 
 import msgspec
 
+from gateway.access.ports import Action
 from gateway.store import keys
 from gateway.store.redis_store import RedisStore
 
@@ -16,11 +23,22 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 _CHUNK: Final = 100
 """Entries in one command: the largest there can be stay within its time limit."""
 
-_ID: Final = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
+_STREAMS: Final = (keys.AUDIT, keys.DENIED_AUDIT)
+_CHANGES, _DENIED = 0, 1
+_EVERY: Final = (_CHANGES, _DENIED)
+_SUFFIXES: Final = ("", "d")
+"""What an entry's name has behind its id in the stream."""
+_NAME: Final = re.compile(r"(\d{1,20})-(\d{1,20})(d?)", re.ASCII)
+_BETWEEN: Final = "_"
+"""Between the two names of a cursor that goes on behind one entry of each stream."""
 _HIGHEST: Final = 2**64 - 1
 
 EntryId = tuple[int, int]
 """Milliseconds since 1970 by the server's clock, and a number within them."""
+_NONE: Final[EntryId] = (0, 0)
+"""Lower than the id of any entry."""
+Place = tuple[EntryId, int]
+"""An entry's id, and its stream: in this order they are read."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +48,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    """That of the stream, with a "d" behind it for a refused call."""
     at: int | None = None
     """Milliseconds since 1970, by the server's clock."""
     action: str = ""
@@ -48,6 +67,9 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+    owner_before: dict[str, Any] | None = None
+    """The owner's record, where a token was made together with it."""
+    owner_after: dict[str, Any] | None = None
     readable: bool = True
 
 
@@ -69,7 +91,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries: at most `count`, after passing over `skip` that fit.
 
     `since` <= moment < `before` (Unix seconds; None: no bound). `token`: done to it or by it. `cursor`: go on behind
-    that entry, in the direction of `descending`. "" asks for any.
+    that entry, in the direction of `descending`; or behind one entry of each stream. "" asks for any.
     """
 
     count: int
@@ -87,8 +109,8 @@ class AuditPage(msgspec.Struct, frozen=True):
     """Entries; `cursor` goes on behind them, and is None when there is no more in that direction.
 
     With a cursor there may be fewer entries than were asked for, even none: enough was looked at for one call.
-    `newest`: the newest entry that was looked at, fitting or not; what comes later stands behind it. None: there was
-    none.
+    `newest`: a cursor behind the newest entries that were looked at, fitting or not: what comes later stands behind it,
+    whatever its id. None: there was none.
     """
 
     entries: tuple[AuditEntry, ...]
@@ -98,17 +120,28 @@ class AuditPage(msgspec.Struct, frozen=True):
 
 def is_entry_id(text: str) -> bool:
     """Whether `text` can be an entry's id, and so a cursor."""
-    found = _ID.fullmatch(text)
-    return found is not None and all(int(number) <= _HIGHEST for number in found.groups())
+    found = _NAME.fullmatch(text)
+    return found is not None and all(int(number) <= _HIGHEST for number in found.groups()[:2])
 
 
-def _parse(entry_id: str) -> EntryId:
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number)
+def is_cursor(text: str) -> bool:
+    """Whether `text` can be a cursor: an entry's id, or one of each stream."""
+    names = text.split(_BETWEEN)
+    return all(map(is_entry_id, names)) and (len(names) == 1 or tuple(_parse(name)[1] for name in names) == _EVERY)
+
+
+def _parse(name: str) -> Place:
+    milliseconds, _, rest = name.partition("-")
+    number = rest.removesuffix(_SUFFIXES[_DENIED])
+    return (int(milliseconds), int(number)), _DENIED if number != rest else _CHANGES
 
 
 def _text(entry_id: EntryId) -> str:
     return f"{entry_id[0]}-{entry_id[1]}"
+
+
+def _name(entry_id: EntryId, stream: int) -> str:
+    return _text(entry_id) + _SUFFIXES[stream]
 
 
 def _next(entry_id: EntryId) -> EntryId:
@@ -121,20 +154,39 @@ def _previous(entry_id: EntryId) -> EntryId:
     return (milliseconds, number - 1) if number else (milliseconds - 1, _HIGHEST)
 
 
-def _bounds(query: AuditQuery) -> tuple[EntryId, EntryId]:
+def _streams(query: AuditQuery) -> list[int]:
+    """Those that can have what is asked for."""
+    return [
+        stream
+        for stream in _EVERY
+        if (not query.action or (query.action == Action.DENIED) == (stream == _DENIED))
+        and (not query.entry or _parse(query.entry)[1] == stream)
+    ]
+
+
+def _bounds(query: AuditQuery, stream: int) -> tuple[EntryId, EntryId]:
     """The oldest and the newest id that fit; there are none when the first is higher."""
-    low, high = (0, 0), (_HIGHEST, _HIGHEST)
+    low, high = _NONE, (_HIGHEST, _HIGHEST)
     if query.since is not None:
         low = (max(0, query.since * 1000), 0)
     if query.before is not None:
         high = (query.before * 1000 - 1, _HIGHEST)
     if query.entry:
-        low, high = max(low, _parse(query.entry)), min(high, _parse(query.entry))
-    if query.cursor and query.descending:
-        high = min(high, _previous(_parse(query.cursor)))
-    elif query.cursor:
-        low = max(low, _next(_parse(query.cursor)))
+        entry_id, _ = _parse(query.entry)
+        low, high = max(low, entry_id), min(high, entry_id)
+    if query.cursor:
+        place = _behind(query.cursor, stream)
+        if query.descending:
+            high = min(high, place[0] if (place[0], stream) < place else _previous(place[0]))
+        else:
+            low = max(low, place[0] if (place[0], stream) > place else _next(place[0]))
     return low, high
+
+
+def _behind(cursor: str, stream: int) -> Place:
+    """The entry behind which `stream` goes on."""
+    places = [_parse(name) for name in cursor.split(_BETWEEN)]
+    return places[stream if len(places) > 1 else 0]
 
 
 def _fits(fields: Mapping[bytes, bytes], query: AuditQuery) -> bool:
@@ -153,13 +205,13 @@ def decode_entry(entry_id: str, fields: Mapping[bytes, bytes]) -> AuditEntry:
             found[name] = fields.get(name.encode(), b"").decode()
         except UnicodeDecodeError:
             readable = False
-    for name in ("before", "after"):
+    for name in ("before", "after", "owner_before", "owner_after"):
         if raw := fields.get(name.encode()):
             try:
                 found[name] = msgspec.json.decode(raw, type=dict[str, Any])
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 readable = False
-    return AuditEntry(id=entry_id, at=_parse(entry_id)[0], readable=readable, **found)
+    return AuditEntry(id=entry_id, at=_parse(entry_id)[0][0], readable=readable, **found)
 
 
 class AuditTrail:
@@ -177,27 +229,36 @@ class AuditTrail:
         """The entries that `query` asks for. Raises StoreUnavailable."""
         entries: list[AuditEntry] = []
         skipped = looked_at = size = 0
-        last: str | None = None
-        newest: EntryId | None = None
-        async with aclosing(self._walk(query)) as walk:
-            async for entry_id, fields in walk:
+        cursor: str | None = None
+        async with AsyncExitStack() as stack:
+            walks = {
+                stream: await stack.enter_async_context(aclosing(self._walk(query, stream)))
+                for stream in _streams(query)
+            }
+            heads = {stream: head for stream, walk in walks.items() if (head := await anext(walk, None))}
+            newest = _newest(query, {stream: entry_id for stream, (entry_id, _) in heads.items()})
+            while heads:
                 if len(entries) == query.count or looked_at == self._most_looked_at or size >= self._most_bytes:
-                    return AuditPage(tuple(entries), last, _text(newest) if newest else None)
+                    return AuditPage(tuple(entries), cursor, _cursor(newest))
+                stream = _first(heads, descending=query.descending)
+                entry_id, fields = heads.pop(stream)
+                if (head := await anext(walks[stream], None)) is not None:
+                    heads[stream] = head
                 looked_at += 1
                 size += sum(map(len, fields.values()))
-                last = entry_id
-                newest = max(newest or (0, 0), _parse(entry_id))
+                newest[stream] = max(newest[stream], entry_id)
+                cursor = _name(entry_id, stream) if query.descending else _cursor(newest)
                 if not _fits(fields, query):
                     continue
                 if skipped < query.skip:
                     skipped += 1
                 else:
-                    entries.append(decode_entry(entry_id, fields))
-        return AuditPage(tuple(entries), None, _text(newest) if newest else None)
+                    entries.append(decode_entry(_name(entry_id, stream), fields))
+        return AuditPage(tuple(entries), None, _cursor(newest) if looked_at else None)
 
-    async def _walk(self, query: AuditQuery) -> AsyncGenerator[tuple[str, dict[bytes, bytes]], None]:
-        """The entries between the bounds, one after the other; they are fetched as they are wanted."""
-        low, high = _bounds(query)
+    async def _walk(self, query: AuditQuery, stream: int) -> AsyncGenerator[tuple[EntryId, dict[bytes, bytes]], None]:
+        """The entries of `stream` between the bounds, one after the other; they are fetched as they are wanted."""
+        low, high = _bounds(query, stream)
         filtered = bool(query.token or query.action)
         # One more than is wanted tells whether there is more.
         count = _CHUNK if filtered else min(_CHUNK, query.skip + query.count + 1)
@@ -205,13 +266,34 @@ class AuditTrail:
             async with self._store.using() as clients:
                 reader: Any = clients.reader
                 if query.descending:
-                    chunk = await reader.xrevrange(keys.AUDIT, _text(high), _text(low), count=count)
+                    chunk = await reader.xrevrange(_STREAMS[stream], _text(high), _text(low), count=count)
                 else:
-                    chunk = await reader.xrange(keys.AUDIT, _text(low), _text(high), count=count)
-            for entry_id, fields in chunk:
-                yield entry_id.decode(), fields
+                    chunk = await reader.xrange(_STREAMS[stream], _text(low), _text(high), count=count)
+            for name, fields in chunk:
+                end, _ = _parse(name.decode())
+                yield end, fields
             if len(chunk) < count:
                 return
-            end = _parse(chunk[-1][0].decode())
             low, high = (low, _previous(end)) if query.descending else (_next(end), high)
             count = _CHUNK
+
+
+def _first(heads: Mapping[int, tuple[EntryId, Any]], *, descending: bool) -> int:
+    """Of which stream the next entry is to be read first."""
+    places = [(entry_id, stream) for stream, (entry_id, _) in heads.items()]
+    return (max(places) if descending else min(places))[1]
+
+
+def _newest(query: AuditQuery, heads: Mapping[int, EntryId]) -> list[EntryId]:
+    """Of each stream the entry behind which what comes later stands, before more than its first was seen."""
+    found = []
+    for stream in _EVERY:
+        low, _ = _bounds(query, stream)
+        found.append(max(_NONE, _previous(low)))
+        if query.descending and stream in heads:
+            found[stream] = heads[stream]  # nothing of it is newer, though all others may fill the page
+    return found
+
+
+def _cursor(newest: Iterable[EntryId]) -> str:
+    return _BETWEEN.join(_name(entry_id, stream) for stream, entry_id in enumerate(newest))

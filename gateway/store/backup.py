@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import math
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, Literal
@@ -19,13 +20,16 @@ from typing import IO, Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.access.compiled import compile_owner, compile_token
 from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
 from gateway.store.redis_store import Imported, RedisStore, decode, decode_owner, decode_token
 from gateway.store.schema import STORE_SCHEMA
 from gateway.tokens.grammar import Grammar
 from gateway.tokens.owner import Owner, OwnerRef
+from gateway.tokens.permission_group import PermissionGroups
 from gateway.tokens.token import Token
+from gateway.tokens.validation import validate_token
 
 FORMAT: Final = "zonegate-store"
 VERSION: Final = 1
@@ -34,6 +38,8 @@ MOST_TOLD: Final = 1000
 _AT_ONCE: Final = 250
 _LONGEST_LINE: Final = 4 * 1024 * 1024
 _MICROSECONDS: Final = 1_000_000
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: the last one for too many brackets in each other."""
 
 Progress = Callable[[int, int], None]
 """Told how much was done, and of how much."""
@@ -82,6 +88,9 @@ class End(msgspec.Struct, frozen=True, tag_field="kind", tag="end"):
     sha256: str
 
 
+_BEGINNING: Final = f'{{"format":"{FORMAT}"'.encode()
+"""Of each file that we write."""
+_NO_BACKUP: Final = "not a file of `zonegate store export`"
 _encoder: Final = msgspec.json.Encoder()
 _header: Final = msgspec.json.Decoder(Header)
 _line: Final = msgspec.json.Decoder(OwnerLine | TokenLine | End)
@@ -182,6 +191,9 @@ class _Output:
 
     def resume(self) -> None:
         """Go on behind the last whole line of what an earlier run left. Raises BackupError for another format."""
+        self._file.seek(0)
+        if not _BEGINNING.startswith(self._file.read(len(_BEGINNING))):
+            raise BackupError(_NO_BACKUP)  # it is somebody else's, and may hold no line end at all: it is not cut off
         whole = 0
         for number, line in enumerate(_whole_lines(self._file)):
             if number == 0:
@@ -221,14 +233,9 @@ def writing(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     Until then it is called `path.part`, and is given again, with what was written, the next time. Raises BackupError,
     OSError.
     """
-    _check_free(path, force=force)
     part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = _locked(path, part, force=force)
     with os.fdopen(descriptor, "r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BackupError(f"{part}: another export writes it") from None
         os.fchmod(descriptor, 0o600)
         try:
             yield file
@@ -245,8 +252,40 @@ def writing(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
         os.close(directory)
 
 
+def _locked(path: Path, part: Path, *, force: bool) -> int:
+    """The file `part`, open, which no other export has until it is closed."""
+    while True:
+        _check_free(path, force=force)
+        with contextlib.ExitStack() as undo:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            undo.callback(os.close, descriptor)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BackupError(f"{part}: not a regular file")
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BackupError(f"{part}: another export writes it") from None
+            if _is_called(descriptor, part):
+                undo.pop_all()
+                return descriptor
+        # Another export was done with it between our opening and our locking: it is the finished file by now.
+
+
+def _is_called(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
 def _check_free(path: Path, *, force: bool) -> None:
-    if path.exists() and not force:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):  # a link too: what it leads to may be a device
+        raise BackupError(f"{path}: not a regular file; - is standard output")
+    if not force:
         raise BackupError(f"{path}: is there already: --force puts another in its place")
 
 
@@ -423,8 +462,8 @@ class _Export:
             cursor, last = batch[-1], fresh[-1] if fresh else last
 
     def _is_good(self, document: Token | Owner, key: str) -> bool:
-        """Whether a line about it could be read again."""
-        fault = _fault_in_ids(document)
+        """Whether a line about it would be imported."""
+        fault = _fault(document)
         if fault:
             self._leave_out(key, fault)
         return fault is None
@@ -461,8 +500,8 @@ Document = tuple[Token | Owner, int, bytes]
 def _read_header(line: bytes) -> Header:
     try:
         header = _header.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise BackupError("not a file of `zonegate store export`") from None
+    except _UNREADABLE:
+        raise BackupError(_NO_BACKUP) from None
     if header.version > VERSION:
         raise BackupError(f"has version {header.version}, this zonegate knows {VERSION}: use a newer zonegate")
     if header.schema > STORE_SCHEMA:
@@ -479,19 +518,38 @@ def _read_line(line: bytes) -> Document | End:
         document = decode(raw, Token) if isinstance(found, TokenLine) else decode(raw, Owner)
     except StoreUnavailable as error:
         raise BackupError(str(error)) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         raise BackupError("cannot be read") from None
-    if fault := _fault_in_ids(document):
+    if fault := _fault(document):
         raise BackupError(fault)
     return document, found.place, raw
 
 
-def _fault_in_ids(document: Token | Owner) -> str | None:
-    """Names of keys are made of them."""
+def _fault(document: Token | Owner) -> str | None:
+    """Why no gateway could use it, or none could have made it; names of keys are made of the ids."""
     owner = document.owner if isinstance(document, Token) else document.ref
     if isinstance(document, Token) and not Grammar.ID.accepts(document.id.encode()):
         return "a token's id is none"
-    return None if Grammar.NAME.accepts(owner.id.encode()) else "an owner's id is none"
+    if not Grammar.NAME.accepts(owner.id.encode()):
+        return "an owner's id is none"
+    try:
+        if isinstance(document, Owner):
+            compile_owner(document)
+            return None
+        compile_token(document, None)
+    except ValueError as error:
+        return str(error)
+    return _fault_in_name(document.name)
+
+
+_NO_GROUPS: Final = PermissionGroups(())
+
+
+def _fault_in_name(name: str) -> str | None:
+    """What the token API says of a body that has no more than this name, without what it misses in it."""
+    found = validate_token(_encoder.encode({"name": name}), _NO_GROUPS, 0, str)
+    faults = found if isinstance(found, tuple) else ()
+    return next((fault.message for fault in faults if fault.pointer == "/name"), None)
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -665,7 +723,7 @@ def _equal(ours: bytes, theirs: bytes | None) -> bool:
     """Whether both say the same, whatever the order of their fields and their blanks."""
     if theirs is None or ours == theirs:
         return theirs is not None
-    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with contextlib.suppress(*_UNREADABLE):
         return bool(msgspec.json.decode(ours) == msgspec.json.decode(theirs))
     return False
 

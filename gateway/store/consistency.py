@@ -39,6 +39,7 @@ class Kind(StrEnum):
     EXPIRIES = keys.EXPIRIES
     OWNERS = keys.OWNERS
     AUDIT = keys.AUDIT
+    DENIED_AUDIT = keys.DENIED_AUDIT
     SEQUENCE = keys.SEQUENCE
     META = keys.META
 
@@ -53,6 +54,7 @@ _TYPES: Final = {
     Kind.EXPIRIES: "zset",
     Kind.OWNERS: "zset",
     Kind.AUDIT: "stream",
+    Kind.DENIED_AUDIT: "stream",
     Kind.SEQUENCE: "string",
     Kind.META: "hash",
 }

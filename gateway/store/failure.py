@@ -31,6 +31,8 @@ from redis.exceptions import (
 from gateway.access.ports import StoreUnavailable
 
 _NOT_ANSWERED: Final = "the store did not answer"
+NONSENSE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What comes of an answer that is none of Redis's: a number where a list should be, and the like."""
 _CODE: Final = re.compile(r"[A-Z]{2,20}")
 _CODES: Final[dict[type[BaseException], str]] = {
     AskError: "ASK",
@@ -75,6 +77,10 @@ class ClientGoneError(ConnectionError):
     """The client was given up before the command was sent."""
 
 
+class CrowdedError(ConnectionError):
+    """So many commands are under way that this one was not sent in time."""
+
+
 def _code(error: BaseException) -> str:
     """The first word of what the server said; "" when it was not the server that said it."""
     if not isinstance(error, (ResponseError, AuthenticationError, BusyLoadingError)):
@@ -88,6 +94,10 @@ def _code(error: BaseException) -> str:
 
 def explain(error: BaseException) -> str:
     """What `error` says of the store, in one line without anything that we sent."""
+    if isinstance(error, CrowdedError):
+        return "the store did not keep up: too many commands are under way"
+    if isinstance(error, NONSENSE):
+        return "what the store answered cannot be read: is it a Redis or Valkey, and a store of zonegate's?"
     code = _code(error)
     return _MEANING.get(code, f"the store refused a command ({code})") if code else _NOT_ANSWERED
 
@@ -123,6 +133,6 @@ async def mapped(*, changes: bool = False) -> AsyncIterator[None]:
     """
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
-        nothing_written = isinstance(error, ClientGoneError) or _code(error) in _DID_NOT_RUN
+    except (RedisError, OSError, TimeoutError, *NONSENSE) as error:
+        nothing_written = isinstance(error, (ClientGoneError, CrowdedError)) or _code(error) in _DID_NOT_RUN
         raise StoreUnavailable(explain(error), outcome_unknown=changes and not nothing_written) from error

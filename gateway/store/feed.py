@@ -18,8 +18,7 @@ from redis.backoff import EqualJitterBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.access.ports import StoreUnavailable
-from gateway.store import keys
-from gateway.store.failure import is_cancelled, mapped
+from gateway.store.failure import NONSENSE, is_cancelled, mapped
 from gateway.store.lookup import TokenLookup
 from gateway.store.primary import READ_TIMEOUT, Clients, Primary
 from gateway.store.redis_store import RedisStore, StoreRefused, says_disk_full
@@ -115,9 +114,9 @@ class Feed:
     async def _subscribe(self, pubsub: PubSub) -> None:
         async with mapped():
             if self._primary.sharded:
-                await pubsub.ssubscribe(keys.CHANGED)
+                await pubsub.ssubscribe(self._primary.channel)
             else:
-                await pubsub.subscribe(keys.CHANGED)
+                await pubsub.subscribe(self._primary.channel)
             message = await pubsub.get_message(timeout=READ_TIMEOUT)
         if message is None or message["type"] not in _SUBSCRIBED:
             raise StoreUnavailable("the store did not confirm the subscription")
@@ -173,7 +172,7 @@ class Feed:
                 await self._ask(pubsub, clients)
             except StoreUnavailable as error:
                 failure = error
-                if error.__cause__ is None or isinstance(error.__cause__, ResponseError):
+                if error.__cause__ is None or isinstance(error.__cause__, (ResponseError, *NONSENSE)):
                     # It answered, and said no: it is a replica, its replicas have left it, its layout is not ours.
                     self._trust.doubt(self._clock())
                 if not self._trust.holds(self._clock()):

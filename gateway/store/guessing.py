@@ -15,9 +15,12 @@ WINDOW: Final = 1.0
 _MOST_NETWORKS: Final = 10_000
 _PREFIX_6: Final = 64
 
+Network = tuple[int, int]
+"""What counts as one client: the version of IP, and the number of the address or its prefix."""
 
-def network_of(address: Address | None) -> tuple[int, int]:
-    """What counts as one client: an IPv4 address, the /64 of an IPv6 address; all that have none are one."""
+
+def network_of(address: Address | None) -> Network:
+    """An IPv4 address, the /64 of an IPv6 address; all that have none are one."""
     if address is None:
         return (0, 0)
     if isinstance(address, IPv6Address):
@@ -29,14 +32,14 @@ class GuessLimit:
     """Counts reads that came back unknown, by network; bounded: the network that was quiet longest is forgotten."""
 
     def __init__(self) -> None:
-        self._windows: OrderedDict[tuple[int, int], tuple[float, int]] = OrderedDict()
+        self._windows: OrderedDict[Network, tuple[float, int]] = OrderedDict()
 
-    def blocks(self, network: tuple[int, int], now: float) -> float:
+    def blocks(self, network: Network, now: float) -> float:
         """For how many seconds the network may not have further ids looked up; 0.0: it may."""
         began, count = self._windows.get(network, (now, 0))
         return max(0.0, began + WINDOW - now) if count >= MOST_UNKNOWN else 0.0
 
-    def count(self, network: tuple[int, int], now: float) -> None:
+    def count(self, network: Network, now: float) -> None:
         """A read for the network came back unknown."""
         began, count = self._windows.pop(network, (now, 0))
         if now >= began + WINDOW:

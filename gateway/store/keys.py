@@ -10,7 +10,8 @@
 | `{zg}:use:<id>` | hash | when, from where and how often the token was used |
 | `{zg}:owner:<owner>` | string | the owner's document; `<owner>` is `user:<id>` or `account:<id>` |
 | `{zg}:owners` | sorted set | owners by moment of issue |
-| `{zg}:audit` | stream | one entry a change, and one a refused call of the token API |
+| `{zg}:audit` | stream | one entry a change |
+| `{zg}:audit-denied` | stream | one entry a refused call of the token API |
 | `{zg}:seq` | number | of changes so far |
 | `{zg}:changed` | channel | `<seq> <what>`, one message a change: `token:<id>`, `owner:<owner>`, `freeze`, `thaw` |
 | `{zg}:meta` | hash | `schema`, `generation`, `peppers`, `frozen` |
@@ -21,12 +22,18 @@ from typing import Final
 
 TAG: Final = "{zg}"
 AUDIT: Final = f"{TAG}:audit"
+DENIED_AUDIT: Final = f"{TAG}:audit-denied"
 SEQUENCE: Final = f"{TAG}:seq"
 CHANGED: Final = f"{TAG}:changed"
 META: Final = f"{TAG}:meta"
 EXPIRIES: Final = f"{TAG}:expiries"
 OWNERS: Final = f"{TAG}:owners"
 PROBE: Final = f"{TAG}:probe"
+
+
+def channel(database: int) -> str:
+    """Where the changes of the store in a database are told: channels know no databases."""
+    return f"{CHANGED}:{database}" if database else CHANGED
 
 
 def token_key(token_id: str) -> str:

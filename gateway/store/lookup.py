@@ -14,7 +14,7 @@ from gateway.access.ports import Miss, StoreUnavailable
 from gateway.reason import Deny, Limit, Reason
 from gateway.store.cache import LIFETIME, UNREADABLE_LIFETIME, Absent, Entry, OwnerCell, Reading, TokenCache
 from gateway.store.failure import is_cancelled
-from gateway.store.guessing import MOST_UNKNOWN, WINDOW, GuessLimit, network_of
+from gateway.store.guessing import MOST_UNKNOWN, WINDOW, GuessLimit, Network, network_of
 from gateway.store.redis_store import decode_owner
 from gateway.store.trust import Trust
 from gateway.tokens.condition import Address
@@ -71,11 +71,15 @@ class TokenLookup:
         clock: Callable[[], float] = time.monotonic,
         on_outage: OnOutage = "deny",
         stale_grace: float = 0.0,
+        patience: float = PATIENCE,
     ) -> None:
-        """`clock`: monotonic seconds. `stale_grace`: for how many seconds "serve-cached" may last."""
+        """`clock`: monotonic seconds. `stale_grace`: for how many seconds "serve-cached" may last; `patience`: how many
+        a request waits.
+        """
         self._store = store
         self._clock = clock
         self._grace = stale_grace if on_outage == "serve-cached" else 0.0
+        self._patience = patience
         self._limit = GuessLimit()
         self._queue: deque[_Wanted] = deque()
         self._wanted: dict[Reading, _Wanted] = {}
@@ -107,15 +111,15 @@ class TokenLookup:
             return found.token if isinstance(found, Entry) else found.deny
         if isinstance(found, Entry) and self.trust.since(now) < self._grace:
             return found.token
-        return Miss.MISS if self.trust.broke_within(PATIENCE, now) else _UNAVAILABLE
+        return Miss.MISS if self.trust.broke_within(self._patience, now) else _UNAVAILABLE
 
-    async def fetch(self, token_id: str, address: Address | None) -> Found:
+    async def fetch(self, token_id: str, address: Address | None, *, proved: bool = False) -> Found:
         """See `Tokens.fetch`. The read goes on when its requester leaves: others may have joined it."""
         self.counts.misses += 1
-        network = network_of(address)
-        until = self._clock() + PATIENCE
+        network = None if proved else network_of(address)
+        until = self._clock() + self._patience
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 while True:
                     found = self.look(token_id)
                     if not isinstance(found, Miss):
@@ -124,7 +128,7 @@ class TokenLookup:
                         self._trusted.clear()
                         await self._trusted.wait()
                         continue
-                    if seconds := self._limit.blocks(network, self._clock()):
+                    if network is not None and (seconds := self._limit.blocks(network, self._clock())):
                         self.counts.limited += 1
                         return _limited(seconds)
                     answer = await self._join(token_id, network, until)
@@ -133,7 +137,7 @@ class TokenLookup:
         except TimeoutError:
             return _UNAVAILABLE
 
-    async def _join(self, token_id: str, network: tuple[int, int], until: float) -> Found | Miss:
+    async def _join(self, token_id: str, network: Network | None, until: float) -> Found | Miss:
         reading = self.cache.reading(token_id)
         if reading is not None:
             wanted = self._wanted[reading]
@@ -146,10 +150,11 @@ class TokenLookup:
         self._wake.set()
         return await asyncio.shield(wanted.answer)
 
-    def _count(self, answer: "asyncio.Future[Found | Miss]", network: tuple[int, int]) -> None:
+    def _count(self, answer: "asyncio.Future[Found | Miss]", network: Network | None) -> None:
         if not answer.cancelled() and answer.result() is None:
             self.counts.unknown += 1
-            self._limit.count(network, self._clock())
+            if network is not None:
+                self._limit.count(network, self._clock())
 
     # Reading.
 

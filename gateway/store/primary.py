@@ -22,38 +22,62 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from gateway.access.ports import StoreUnavailable
 from gateway.settings import in_url
 from gateway.store import keys
-from gateway.store.failure import ClientGoneError, explain, mapped
+from gateway.store.failure import NONSENSE, ClientGoneError, CrowdedError, explain, mapped
 from gateway.store_url import Address, Cluster, Sentinels, Server
 from gateway.tokens.secret import Sensitive
 
 READ_TIMEOUT: Final = 0.5
 CHANGE_TIMEOUT: Final = 2.0
+_CONNECTIONS: Final = 32
+"""Of one client, in use at once."""
 _ASK_TIMEOUT: Final = 0.2
 _SEARCH_TIMEOUT: Final = 1.0
 _SLOT: Final = key_slot(keys.TAG.encode())
 _SERVER_PORT: Final = 6379
 _NO_SENTINEL: Final = "no sentinel answered"
 _NO_NODE: Final = "no node of the cluster answered"
-_NONSENSE: Final = (LookupError, TypeError, ValueError)
 _DOWN: Final = frozenset({b"s_down", b"o_down"})
 _REPLACED: Final = b"failover_in_progress"
 
 
 class _Pool(ConnectionPool):
-    """Of a `Clients` that is gone it gives no connection any more; one in use closes when its command has ended."""
+    """Of a `Clients` that is gone it gives no connection any more; one in use closes when its command has ended.
 
-    clients: "Clients"
+    Who finds all connections in use waits for one; redis-py would refuse him, and its pool that waits says that the
+    server is away when it has waited in vain.
+    """
+
+    def __init__(self, clients: "Clients", patience: float, **options: Any) -> None:  # noqa: ANN401 - redis-py's
+        super().__init__(**options)
+        self._clients = clients
+        self._patience = patience
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
 
     async def get_connection(self, *words: Any, **options: Any) -> AbstractConnection:  # noqa: ANN401 - redis-py's signature
-        if self.clients.gone:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise CrowdedError("no connection was free in time") from None
+        try:
+            return await self._get(*words, **options)
+        except BaseException:
+            self._turns.release()
+            raise
+
+    async def _get(self, *words: Any, **options: Any) -> AbstractConnection:  # noqa: ANN401 - redis-py's signature
+        if self._clients.gone:
             raise ClientGoneError("this server was given up")
         connection: AbstractConnection = await super().get_connection(*words, **options)  # type: ignore[no-untyped-call]
         return connection
 
     async def release(self, connection: AbstractConnection) -> None:
-        if self.clients.gone:
-            await connection.disconnect(nowait=True)
-        await super().release(connection)
+        try:
+            if self._clients.gone:
+                await connection.disconnect(nowait=True)
+            await super().release(connection)
+        finally:
+            self._turns.release()
 
 
 class _Once(AbstractConnection):
@@ -111,15 +135,15 @@ class Clients:
         self._kind: type[AbstractConnection] = self._options.pop("connection_class", Connection)
         self.gone = False
         """Whether the server was given up: what it says from then on must not be believed."""
+        self.guard = Redis.from_pool(self._pool(self._kind, READ_TIMEOUT))
+        """For what authentication turns on, and nothing else: no number of lists and changes holds it up."""
         self.reader = Redis.from_pool(self._pool(self._kind, READ_TIMEOUT))
         self.writer = Redis.from_pool(self._pool(self._kind, CHANGE_TIMEOUT))
         address = (self._options.get("host", "localhost"), self._options.get("port", _SERVER_PORT))
         self.address: str = self._options.get("path") or _text(address)
 
     def _pool(self, kind: type[AbstractConnection], timeout: float) -> _Pool:
-        pool = _Pool(connection_class=kind, **self._options, **_limits(timeout))
-        pool.clients = self
-        return pool
+        return _Pool(self, timeout, connection_class=kind, **self._options, **_limits(timeout))
 
     def subscriber(self) -> PubSub:
         """A subscription on a connection of its own, which its caller closes.
@@ -131,7 +155,7 @@ class Clients:
     async def close(self) -> None:
         """No command is sent any more. What is idle is closed; commands under way end, and their connections then."""
         self.gone = True
-        for client in (self.reader, self.writer):
+        for client in (self.guard, self.reader, self.writer):
             with suppress(RedisError, OSError):
                 await client.connection_pool.disconnect(inuse_connections=False)
 
@@ -164,6 +188,7 @@ class Primary:
         self._sentinel_password = sentinel_password
         self.replicated = not isinstance(where, Server)
         self.sharded = isinstance(where, Cluster)
+        self.channel = keys.channel(_database(where))
         self.on_lost: list[Callable[[Clients], None]] = []
         self._nodes: Sequence[Address] = where.nodes if isinstance(where, Cluster) else ()
         self._current: Clients | None = None
@@ -274,7 +299,7 @@ class Primary:
             return _named(masters, current, service) or f"the sentinels know no primary called {service}"
         except (AuthenticationError, ResponseError):
             return "a sentinel refused us: is it one, and is store.sentinel_password right?"
-        except (RedisError, OSError, TimeoutError, *_NONSENSE):
+        except (RedisError, OSError, TimeoutError, *NONSENSE):
             return _NO_SENTINEL
 
     async def _by_nodes(self, where: Cluster) -> Clients:
@@ -307,7 +332,7 @@ class Primary:
                 return [_slots(entry, address[0]) for entry in await node.execute_command("CLUSTER", "SLOTS")]
         except (AuthenticationError, ResponseError) as error:
             return explain(error)
-        except (RedisError, OSError, TimeoutError, *_NONSENSE):
+        except (RedisError, OSError, TimeoutError, *NONSENSE):
             return _NO_NODE
 
     async def _believe(self, options: Mapping[str, Any]) -> Clients:
@@ -327,6 +352,16 @@ class Primary:
                 await reader.exists(keys.META)  # refused (MOVED, CLUSTERDOWN) unless it owns our slot
         if not isinstance(role, list) or role[:1] != [b"master"]:
             raise StoreUnavailable("the server that is named as the primary is none")
+
+
+def _database(where: Server | Sentinels | Cluster) -> int:
+    match where:
+        case Server(url):
+            return int(parse_url(url).get("db") or 0)
+        case Sentinels():
+            return where.db
+        case Cluster():
+            return 0
 
 
 class _Slots(msgspec.Struct, frozen=True):

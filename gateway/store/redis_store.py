@@ -19,6 +19,8 @@ from gateway.tokens.token import SCHEMA, Token
 
 _WAIT_MILLISECONDS: Final = 1000
 """How long a change waits for replicas: well within the time limit of its connection."""
+_LONGEST_NUMBER: Final = 19
+"""Digits of what Redis counts to."""
 _SWEPT_AT_ONCE: Final = 1000
 _NOBODY: Final = Actor(token_id="", owner="", address="", request_id="")
 
@@ -89,6 +91,8 @@ class _Change(msgspec.Struct, frozen=True):
     arguments: Iterable[Any]
     """Its arguments behind those that all have."""
     entry: Mapping[str, Any]
+    stream: str = keys.AUDIT
+    """Where its entry goes."""
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -134,17 +138,19 @@ class RedisStore:
     async def prepare(self) -> None:
         """Mark the store as ours. Raises StoreRefused for a newer schema, or peppers that none of ours is among."""
         async with self.using() as clients:
-            reader: Any = clients.reader
+            client: Any = clients.guard
             # Read first: a store that is full, and can be read, is ours all the same.
-            schema, generation, listed = await reader.hmget(keys.META, ["schema", "generation", "peppers"])
+            schema, generation, listed = await client.hmget(keys.META, ["schema", "generation", "peppers"])
             if not schema or not generation:
-                await reader.hsetnx(keys.META, "schema", str(STORE_SCHEMA))
-                await reader.hsetnx(keys.META, "generation", secrets.token_hex(16))
-                schema = await reader.hget(keys.META, "schema")
-            if not schema or not schema.isdigit():
-                raise StoreRefused("the store's schema cannot be read: is it a store of zonegate's?")
-            if int(schema) > STORE_SCHEMA:
-                raise StoreRefused(_newer(schema))
+                await client.hsetnx(keys.META, "schema", str(STORE_SCHEMA))
+                await client.hsetnx(keys.META, "generation", secrets.token_hex(16))
+                schema = await client.hget(keys.META, "schema")
+            try:
+                number = _number(schema)
+            except ValueError:
+                raise StoreRefused("the store's schema cannot be read: is it a store of zonegate's?") from None
+            if number > STORE_SCHEMA:
+                raise StoreRefused(_newer(number))
             known = set((listed or b"").decode("utf-8", "replace").split())
             if known and not known & set(self._peppers):
                 msg = (
@@ -153,9 +159,9 @@ class RedisStore:
                 )
                 raise StoreRefused(msg)
             if missing := set(self._peppers) - known:
-                await reader.hset(keys.META, "peppers", " ".join(sorted(known | missing)))
-            if int(schema) < STORE_SCHEMA:
-                await migrate(clients, int(schema))
+                await client.hset(keys.META, "peppers", " ".join(sorted(known | missing)))
+            if number < STORE_SCHEMA:
+                await migrate(clients, number)
         self._prepared = True
 
     async def _ready(self) -> None:
@@ -202,26 +208,28 @@ class RedisStore:
         """
         alone = not (self.primary.replicated or self._write_replicas)
         async with mapped():
-            pipe: Any = clients.reader.pipeline(transaction=False)
+            pipe: Any = clients.guard.pipeline(transaction=False)
             pipe.get(keys.SEQUENCE)
             pipe.hmget(keys.META, ["generation", "frozen", "schema"])
             pipe.delete(keys.PROBE)
             replies = await pipe.execute(raise_on_error=False)
             _raise_first(reply for reply in replies if not (alone and says_disk_full(reply)))
-        sequence, (generation, frozen, schema), *_ = replies
-        if sequence and not sequence.isdigit():
-            raise StoreUnavailable("the store's number of changes cannot be read")
-        if schema and schema.isdigit() and int(schema) > STORE_SCHEMA:
-            raise StoreUnavailable(_newer(schema))
-        return Meta(
-            generation.decode("utf-8", "replace") if generation else None,
-            frozen.decode("utf-8", "replace") if frozen is not None else None,
-            int(sequence or 0),
-        )
+            sequence, (generation, frozen, schema), *_ = replies
+            meta = Meta(
+                generation.decode("utf-8", "replace") if generation else None,
+                frozen.decode("utf-8", "replace") if frozen is not None else None,
+                _number(sequence or b"0"),
+            )
+            found = None if schema is None else _number(schema)
+        if found is not None and found > STORE_SCHEMA:
+            raise StoreUnavailable(_newer(found))
+        return meta
 
     async def get(self, token_id: str) -> Record | None:
         """See `TokenStore.get`."""
-        (found,) = await self.read([token_id])
+        await self._ready()
+        async with self.using() as clients:
+            (found,) = await self._read(clients.reader, [token_id])
         if isinstance(found, StoreUnavailable):
             raise found
         if found is None:
@@ -237,17 +245,23 @@ class RedisStore:
         StoreUnavailable when nothing was read.
         """
         await self._ready()
-        found: list[Token | StoreUnavailable | None] = []
         async with self.using() as clients:
-            reader: Any = clients.reader
-            raws: list[bytes | None] = await reader.mget([keys.token_key(token_id) for token_id in token_ids])
-            for token_id, raw in zip(token_ids, raws, strict=True):
-                try:
-                    found.append(None if raw is None else decode_token(raw, token_id))
-                except StoreUnavailable as error:
-                    found.append(error)
-            owners = list({token.owner.key for token in found if isinstance(token, Token)})
-            documents = await reader.mget([keys.owner_key(owner) for owner in owners]) if owners else []
+            return await self._read(clients.guard, token_ids)
+
+    async def _read(
+        self,
+        client: Any,  # noqa: ANN401 - redis-py's types are generic in its settings
+        token_ids: Sequence[str],
+    ) -> list[tuple[Token, bytes, bytes | None] | StoreUnavailable | None]:
+        found: list[Token | StoreUnavailable | None] = []
+        raws: list[bytes | None] = await client.mget([keys.token_key(token_id) for token_id in token_ids])
+        for token_id, raw in zip(token_ids, raws, strict=True):
+            try:
+                found.append(None if raw is None else decode_token(raw, token_id))
+            except StoreUnavailable as error:
+                found.append(error)
+        owners = list({token.owner.key for token in found if isinstance(token, Token)})
+        documents = await client.mget([keys.owner_key(owner) for owner in owners]) if owners else []
         owner_raws = dict(zip(owners, documents, strict=True))
         return [
             (token, raw or b"", owner_raws[token.owner.key]) if isinstance(token, Token) else token
@@ -325,6 +339,12 @@ class RedisStore:
 
     async def _initialise(self, owner: Owner, token: Token, action: Action, now: float) -> None:
         by = msgspec.structs.replace(_NOBODY, owner=owner.ref.key)
+        raw = _encoder.encode(owner)
+        entry = {
+            **_entry(action, by, token.id, before=None, after=token),
+            "owner_before": await self._owner_document(owner.ref),
+            "owner_after": raw,
+        }
         await self._change(
             scripts.INITIALISE,
             (f"token:{token.id}", f"owner:{owner.ref.key}"),
@@ -332,13 +352,23 @@ class RedisStore:
             [
                 *_token_arguments(token, now),
                 _encoder.encode(token),
-                _encoder.encode(owner),
+                raw,
                 owner.ref.key,
                 "recover" if action is Action.RECOVER else "",
             ],
-            _entry(action, by, token.id, before=None, after=token),
+            entry,
             now,
         )
+
+    async def _owner_document(self, ref: OwnerRef) -> bytes:
+        """What is stored of the owner, for the audit; b"" when it is nothing that can be read."""
+        await self._ready()
+        # A key of another kind must not stop a recovery; a store that is away stops it in the change itself.
+        with suppress(StoreUnavailable):
+            async with self.using() as clients:
+                reader: Any = clients.reader
+                return await reader.get(keys.owner_key(ref.key)) or b""
+        return b""
 
     async def get_owner(self, ref: OwnerRef) -> tuple[Owner, bytes] | None:
         """The owner and its document, or None. Raises StoreUnavailable."""
@@ -413,7 +443,7 @@ class RedisStore:
             "path": what.path,
             "reason": what.reason,
         }
-        await self._change(scripts.ENTRY, (), [], [], fields, now)
+        await self._change_all([_Change(scripts.ENTRY, (), [], [], fields, keys.DENIED_AUDIT)], now)
 
     async def _change(  # noqa: PLR0913, PLR0917 - a change's parts
         self,
@@ -437,7 +467,7 @@ class RedisStore:
                 # EVAL, not EVALSHA: a server that was just restarted or promoted has no script by its digest.
                 pipe: Any = clients.writer.pipeline(transaction=False)
                 for change in changes:
-                    names = [keys.SEQUENCE, keys.AUDIT, *change.names]
+                    names = [keys.SEQUENCE, change.stream, *change.names]
                     pipe.eval(change.script, len(names), *names, *self._common(change, now), *change.arguments)
                 if self._write_replicas and told:
                     # On the same connection: WAIT asks about what this connection wrote.
@@ -462,7 +492,7 @@ class RedisStore:
         """What every script's arguments begin with: see `scripts.py`."""
         fields = [part for pair in change.entry.items() for part in pair]
         return [
-            keys.CHANGED,
+            self.primary.channel,
             "SPUBLISH" if self.primary.sharded else "PUBLISH",
             " ".join(change.what),
             self._audit.max_entries,
@@ -476,8 +506,15 @@ class RedisStore:
         await self.primary.close()
 
 
-def _newer(schema: bytes) -> str:
-    return f"the store has schema {int(schema)}, this version knows {STORE_SCHEMA}: use a newer zonegate"
+def _number(text: bytes) -> int:
+    """`text` as a number that the store counts with. Raises ValueError."""
+    if not text.isdigit() or len(text) > _LONGEST_NUMBER:
+        raise ValueError("not a number of the store's")
+    return int(text)
+
+
+def _newer(schema: int) -> str:
+    return f"the store has schema {schema}, this version knows {STORE_SCHEMA}: use a newer zonegate"
 
 
 def _raise_first(replies: Iterable[Any]) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
-from gateway.store.failure import mapped
+from gateway.store.failure import is_cancelled, mapped
 from gateway.store.redis_store import RedisStore
 
 log = structlog.get_logger(__name__)
@@ -78,6 +78,7 @@ class Uses:
         self._gathered: dict[str, _Gathered] = {}
         self._size = 0
         self._failing = False
+        self._turn = asyncio.Lock()
         self.dropped = 0
         """Requests that were not counted, because too much was gathered, or because nobody knows whether they were."""
 
@@ -116,7 +117,7 @@ class Uses:
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Write every `interval` seconds, until cancelled. Whoever ends it writes once more, when all is answered."""
-        while True:
+        while not is_cancelled():
             await asyncio.sleep(interval)
             await self.write()
 
@@ -126,6 +127,10 @@ class Uses:
         If it was not written, it is kept for the next time; if nobody knows, the numbers are dropped rather than
         counted twice.
         """
+        async with self._turn:  # the last write of all waits for one that is under way
+            await self._write()
+
+    async def _write(self) -> None:
         waiting, self._gathered, self._size = self._gathered, {}, 0
         failure = None
         try:

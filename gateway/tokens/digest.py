@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Digest(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     alg: Algorithm
     key: str
-    hex: str
+    hex: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     ends: int | None = None
 
 

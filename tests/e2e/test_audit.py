@@ -100,6 +100,18 @@ def test_each_refused_call_of_the_token_api_is_an_entry_and_no_other_refusal_is(
     assert {entry["actor"]["id"] for entry in found} == {made["owner"]["id"]}
 
 
+def test_a_refused_call_has_an_id_of_its_own_and_stands_among_the_changes_where_it_happened(gateway: Gateway) -> None:
+    made = gateway.create(name="curious", policies=DNS)
+    path = f"/user/tokens/{made['id']}"
+    assert gateway.call("GET", path, made["value"]).status_code == 403
+    gateway.call("DELETE", path)
+    found = entries(gateway, f"token={made['id']}&direction=asc")
+    assert [entry["action"]["type"] for entry in found] == ["create", "denied", "delete"]
+    assert [entry["id"].endswith("d") for entry in found] == [False, True, False]
+    for entry in found:
+        assert entries(gateway, f"id={entry['id']}") == [entry]
+
+
 def test_a_call_that_the_token_api_itself_refused_is_an_entry_with_the_reason(gateway: Gateway) -> None:
     missing = "0" * 31 + "7"
     gateway.call("PUT", f"/user/tokens/{missing}", json={"name": "x", "policies": DNS})
@@ -178,6 +190,8 @@ def test_the_command_follows_until_ctrl_c(gateway: Gateway) -> None:
     try:
         assert process.stdout is not None
         assert '"followed"' in process.stdout.readline()
+        assert gateway.call("GET", "/user/tokens", made["value"]).status_code == 403
+        assert "GET /client/v4/user/tokens: forbidden" in process.stdout.readline()
         gateway.call("DELETE", f"/user/tokens/{made['id']}")
         assert "delete" in process.stdout.readline()
         process.send_signal(signal.SIGINT)

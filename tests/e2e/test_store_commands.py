@@ -2,14 +2,16 @@
 
 import json
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from support.processes import ZONEGATE, Gateway, running, until
+from support.processes import ZONEGATE, Gateway, RawUpstream, running, until
 from support.records import group_id, zone
 
 from gateway.demo.dataset import ZONES
@@ -157,3 +159,34 @@ def test_an_export_that_was_killed_goes_on_the_next_time(gateway: Gateway, redis
     lines = copy.read_text().splitlines()
     assert len({line for line in lines if '"kind":"token"' in line}) == exported["tokens"] == len(lines) - 3
     assert zonegate(gateway, "store", "import", str(copy)).startswith("Wrote 0 documents, ")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        pytest.param(["freeze"], "it may have been done; the same command says so", id="freeze"),
+        pytest.param(["thaw"], "it may have been done; the same command says so", id="thaw"),
+        pytest.param(
+            ["init", "--recover"],
+            "it may have been done, and its secret is lost: `zonegate init --recover` makes another",
+            id="recover",
+        ),
+        pytest.param(["store", "check"], "the same command goes on", id="check"),
+    ],
+)
+def test_a_ctrl_c_is_one_line_that_says_what_may_have_been_done(command: list[str], said: str, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def silent(sock: socket.socket) -> None:
+        while sock.recv(4096):
+            asked.set()
+
+    store = RawUpstream(silent)
+    (tmp_path / "zonegate.toml").write_text(f'[store]\nurl = "{store.url.replace("http", "redis")}/0"\n')
+    process = subprocess.Popen([ZONEGATE, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert asked.wait(30)
+    until("it waits for the answer", lambda: "\nState:\tS" in Path(f"/proc/{process.pid}/status").read_text())
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=30)
+    store.stop()
+    assert (process.returncode, printed) == (130, f"zonegate: interrupted: {said}\n")

@@ -1,17 +1,20 @@
 """What is still being relayed ends when its token does."""
 
 import contextlib
+import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from support.processes import Gateway, RawUpstream
-from support.records import group_id, zone
+from support.processes import Gateway, RawUpstream, until
+from support.records import USER_SCOPE, group_id, zone
 
 from gateway.demo.dataset import ZONES
+from gateway.tokens.owner import OwnerKind
+from gateway.tokens.secret import make_secret
 from gateway.tokens.timestamp import format_timestamp
 
 ZONE = ZONES["alpha.example"]
@@ -42,7 +45,7 @@ def _events(sock: socket.socket) -> None:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     upstream = RawUpstream(_events)
-    directory: Path = tmp_path_factory.mktemp("streams")
+    directory = tmp_path_factory.mktemp("streams")
     gateway = Gateway(directory, upstream.url)
     try:
         gateway.init()
@@ -132,3 +135,51 @@ def test_a_freeze_cuts_event_streams_and_refuses_every_token_until_the_thaw(gate
             assert gateway.command("thaw", "--config", str(gateway.config)).returncode == 0
     with stream(gateway, token["value"]):
         pass
+
+
+def test_a_call_whose_body_comes_after_its_token_has_died_does_nothing(gateway: Gateway) -> None:
+    policies = [
+        {
+            "effect": "allow",
+            "permission_groups": [{"id": group_id("API Tokens Write", USER_SCOPE)}],
+            "resources": {f"{USER_SCOPE}.{gateway.create(**BODY)['owner']['id']}": "*"},
+        }
+    ]
+    token = gateway.create(name="maker", policies=policies)
+    body = json.dumps({**BODY, "name": "made too late"}).encode()
+    head = (
+        f"POST /client/v4/user/tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token['value']}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as sock:
+        sock.sendall(head.encode() + body[:10])
+        assert gateway.call("GET", "/user/tokens/verify", token["value"]).status_code == 200
+        assert gateway.call("DELETE", f"/user/tokens/{token['id']}").status_code == 200
+        sock.sendall(body[10:])
+        answer = sock.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    names = [each["name"] for each in gateway.call("GET", "/user/tokens?per_page=50").json()["result"]]
+    assert "made too late" not in names
+
+
+def test_an_event_stream_is_cut_while_its_client_guesses_ids(gateway: Gateway) -> None:
+    token = gateway.create(**BODY)
+    stop = threading.Event()
+
+    def guess() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            secret = make_secret(OwnerKind.USER, f"{number:032x}", bytes(32)).reveal()
+            gateway.call("GET", "/user/tokens/verify", secret)
+
+    guessing = threading.Thread(target=guess)
+    with stream(gateway, token["value"]) as events:
+        guessing.start()
+        try:
+            until("the client is limited", lambda: "429" in gateway.log())
+            assert gateway.call("DELETE", f"/user/tokens/{token['id']}").status_code == 200
+            assert cut(events)
+        finally:
+            stop.set()
+            guessing.join()

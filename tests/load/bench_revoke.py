@@ -194,10 +194,9 @@ async def measure(trials: int, workers: int) -> list[Trial]:
         headers = {"Authorization": f"Bearer {gateways[0].first}"}
         async with httpx.AsyncClient(base_url=gateways[0].url, headers=headers, timeout=10) as client:
             for number in range(trials):
-                for action in ACTIONS:
-                    found.append(await trial(gateways, client, action))
-                print(f"\r{number + 1} of {trials} rounds", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
+                found.extend([await trial(gateways, client, action) for action in ACTIONS])
+                sys.stderr.write(f"\r{number + 1} of {trials} rounds")
+        sys.stderr.write("\n")
         await asyncio.to_thread(stack.close)
     upstream.close()
     return found
@@ -226,14 +225,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=WORKERS, help="workers a gateway")
     parser.add_argument("--json", action="store_true", help="the figures, for programs")
     arguments = parser.parse_args()
-    print(
-        f"{2 * arguments.workers} workers in 2 gateways, {os.cpu_count()} cores, {RATE} requests a second asked for",
-        file=sys.stderr,
+    sys.stderr.write(
+        f"{2 * arguments.workers} workers in 2 gateways, {os.cpu_count()} cores, {RATE} requests a second asked for\n"
     )
     trials = uvloop.run(measure(arguments.trials, arguments.workers))
-    print(json.dumps(msgspec.to_builtins(trials)) if arguments.json else table(trials))
+    sys.stdout.write(json.dumps(msgspec.to_builtins(trials)) if arguments.json else table(trials))
+    sys.stdout.write("\n")
     if not arguments.json:
-        print("\nms from the operator's answer to the start of the last allowed request; negative: before the answer")
+        sys.stdout.write(
+            "\nms from the operator's answer to the start of the last allowed request; negative: before the answer\n"
+        )
     late = [each for each in trials if each.last > WITHIN]
     if len(late) * 100 > len(trials) or any(each.last > NEVER_AFTER for each in trials):
         sys.exit("bench-revoke: the target was missed")

@@ -2,9 +2,9 @@
 
 import fakeredis
 from fakeredis import FakeAsyncRedis
-from redis.asyncio import Redis
 
 from gateway.access.ports import StoreUnavailable
+from gateway.store import keys
 
 
 class FakeClients:
@@ -14,8 +14,9 @@ class FakeClients:
         self._server = server
         self.gone = False
         self.address = "fakeredis"
-        self.reader: Redis = FakeAsyncRedis(server=server)
-        self.writer: Redis = FakeAsyncRedis(server=server)
+        self.reader = FakeAsyncRedis(server=server)
+        self.guard = self.reader
+        self.writer = FakeAsyncRedis(server=server)
 
     def subscriber(self) -> object:
         return FakeAsyncRedis(server=self._server).pubsub()
@@ -26,6 +27,7 @@ class FakePrimary:
 
     replicated = False
     sharded = False
+    channel = keys.CHANGED
 
     def __init__(self, server: fakeredis.FakeServer | None = None) -> None:
         self.server = server or fakeredis.FakeServer()

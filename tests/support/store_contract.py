@@ -104,7 +104,13 @@ class MemoryTokenStore:
     def look(self, token_id: str) -> CompiledToken | Deny | Miss | None:  # noqa: ARG002
         return Miss.MISS
 
-    async def fetch(self, token_id: str, address: Address | None) -> CompiledToken | Deny | None:  # noqa: ARG002
+    async def fetch(
+        self,
+        token_id: str,
+        address: Address | None,  # noqa: ARG002
+        *,
+        proved: bool = False,  # noqa: ARG002
+    ) -> CompiledToken | Deny | None:
         try:
             record = await self.get(token_id)
             if record is None:

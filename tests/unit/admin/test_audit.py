@@ -136,6 +136,14 @@ def test_an_owner_s_record_is_shown_as_it_is_stored() -> None:
     assert found["owner"] == {"id": USER}
 
 
+def test_a_recovery_shows_what_became_of_the_owner_beside_the_token() -> None:
+    before, after = stored(owner([])), stored(owner())
+    found = shown(entry(Action.RECOVER, **BY_HAND, after=stored(AFTER), owner_before=before, owner_after=after))
+    assert found["metadata"] == json.loads(json.dumps({"owner_before": before, "owner_after": after}))
+    assert found["newValueJson"]["name"] == AFTER.name
+    assert found["resource"] == {"type": "token", "id": TOKEN_ID}
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -199,7 +207,9 @@ def test_cloudflare_s_own_client_reads_it(of: AuditEntry) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([b"action", b"token", b"owner", b"actor_token", b"actor_owner", b"before", b"after"]),
+        st.sampled_from(
+            [b"action", b"token", b"owner", b"actor_token", b"actor_owner", b"before", b"after", b"owner_before"]
+        ),
         st.one_of(st.binary(), st.sampled_from([b'{"owner": 1}', b'{"owner": {"id": []}}', b'{"schema": "x"}'])),
     )
 )

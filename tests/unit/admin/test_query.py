@@ -104,7 +104,9 @@ TOKEN = "f" * 32
             "before=2027-01-15T09:00:00.5%2B01:00", AuditQuery(count=100, before=1800000000), 1, id="with an offset"
         ),
         pytest.param("id=12-3", AuditQuery(count=100, entry="12-3"), 1, id="one entry"),
+        pytest.param("id=12-3d", AuditQuery(count=100, entry="12-3d"), 1, id="one refused call"),
         pytest.param("cursor=12-3", AuditQuery(count=100, cursor="12-3"), 1, id="behind a cursor"),
+        pytest.param("cursor=12-3_4-5d", AuditQuery(count=100, cursor="12-3_4-5d"), 1, id="behind one of each kind"),
         pytest.param(f"token={TOKEN}", AuditQuery(count=100, token=TOKEN), 1, id="a token"),
         pytest.param("action.type=revoke-self", AuditQuery(count=100, action="revoke-self"), 1, id="an action"),
         pytest.param("export=true&actor.email=x", AuditQuery(count=100), 1, id="parameters of others"),
@@ -130,6 +132,8 @@ def test_the_audit_is_asked_for_as_cloudflare_s_audit_logs_are(query: str, asked
         pytest.param("id=12", "id", id="half an id"),
         pytest.param("cursor=(12-3", "cursor", id="a cursor of Redis's own"),
         pytest.param("cursor=", "cursor", id="an empty cursor"),
+        pytest.param("cursor=12-3_4-5", "cursor", id="a cursor behind two of one kind"),
+        pytest.param("id=12-3_4-5d", "id", id="two ids"),
         pytest.param("token=mine", "token", id="a token's name"),
         pytest.param("token=" + "F" * 32, "token", id="a token's id in another case"),
         pytest.param("action.type=", "action.type", id="no action"),
@@ -148,7 +152,7 @@ def test_a_query_of_the_audit_that_is_not_understood_is_refused_by_its_name(quer
 @given(
     st.dictionaries(
         st.sampled_from(["since", "before", "page", "per_page", "cursor", "id", "token", "action.type", "direction"]),
-        st.text(alphabet="0123456789-:TZ.abcdef%"),
+        st.text(alphabet="0123456789-:TZ.abcdef%_"),
     )
 )
 def test_any_query_of_the_audit_gives_entries_within_bounds_or_a_refusal(query: dict[str, str]) -> None:

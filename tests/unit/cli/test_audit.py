@@ -45,7 +45,8 @@ class Api:
         """The entry of that number: it is its reason, and the second in which it is."""
         redis: Any = (await self.primary.clients()).writer
         entry = {"action": "update", "token": token, "reason": str(number)} | fields
-        await redis.xadd(keys.AUDIT, entry, id=f"{number}000-0")
+        stream = keys.DENIED_AUDIT if entry["action"] == "denied" else keys.AUDIT
+        await redis.xadd(stream, entry, id=f"{number}000-0")
 
     async def handle(self, request: web.Request) -> web.Response:
         assert request.path == "/v4/zonegate/audit"
@@ -160,6 +161,48 @@ async def test_who_follows_sees_each_new_entry_once(
         await following
     first = range(max(1, before + 1 - (latest or 9)), before + 1)
     assert shown.numbers == [*first, before + 2, before + 4]
+
+
+@pytest.mark.parametrize("latest", [None, 4, 1], ids=["all", "as many", "the latest"])
+async def test_who_follows_sees_changes_and_refused_calls_each_once_whichever_comes_first(
+    api: Api, client: TokenApiClient, latest: int | None
+) -> None:
+    """Both may have the same id, and one of them a lower id than what was shown of the other."""
+    for number in (1, 2):
+        await api.add(number, action="denied")
+        await api.add(number)
+    shown = Shown()
+    following = asyncio.ensure_future(tell(client, {"token": ME}, shown, latest=latest, follow=True, interval=0))
+    await api.until_asked(3)
+    for number, action in ((5, "denied"), (3, "update"), (5, "update"), (6, "update"), (6, "denied")):
+        shown.changed.clear()
+        await api.add(number, action=action)
+        await shown.changed.wait()
+    await api.until_asked(len(api.asked) + 2)
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    assert shown.numbers == [*[1, 1, 2, 2][-(latest or 4) :], 5, 3, 5, 6, 6]
+
+
+async def test_an_entry_that_comes_while_pages_are_read_is_shown_once(api: Api, client: TokenApiClient) -> None:
+    """The page ends behind a refused call; the change that comes then has a lower id."""
+    for number in range(1, 1001):
+        await api.add(number * 2, action="denied")
+    await api.add(3000, action="denied")
+    shown = Shown()
+    following = asyncio.ensure_future(tell(client, {"token": ME}, shown, latest=None, follow=True, interval=0))
+    await api.until_asked(1)
+    shown.changed.clear()
+    await api.add(1001)
+    while 1001 not in shown.numbers:
+        await shown.changed.wait()
+        shown.changed.clear()
+    await api.until_asked(len(api.asked) + 2)
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    assert sorted(shown.numbers) == sorted([*range(2, 2001, 2), 3000, 1001])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The root of the command: help, version, and `init`."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,26 @@ def test_a_second_init_is_refused(tmp_path: Path) -> None:
     assert "`zonegate init --recover`" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        pytest.param(["--version"], 0, id="what says nothing there"),
+        pytest.param(["init", "--json"], 0, id="what sets up the logs"),
+        pytest.param(["store", "check"], 0, id="what has a bar"),
+        pytest.param(["freeze"], 0, id="freeze"),
+        pytest.param(["init", "--recover"], 2, id="what is refused"),
+        pytest.param(["tokne"], 2, id="wrong use"),
+    ],
+)
+def test_commands_work_without_a_standard_error(arguments: list[str], code: int, tmp_path: Path) -> None:
+    environment = os.environ | {"ZONEGATE_STORE__DATA_DIR": str(tmp_path / "store")}
+    program = [sys.executable, "-m", "gateway", *arguments]
+    closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *program]
+    done = subprocess.run(closed, env=environment, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == code
+    assert (done.stdout != "") is (code == 0)
+
+
 # Recovery.
 
 
@@ -138,7 +161,9 @@ def test_recovery_makes_the_first_owners_record_active_and_whole(
     store.set(owner_key(owner), json.dumps(before | change))
     init(tmp_path, "--recover")
     after = record(store, owner)
-    assert (after["status"], after["name"], after["issued_on"]) == ("active", name, before["issued_on"])
+    assert (after["status"], after["name"]) == ("active", name)
+    if "?" not in change.values():  # what cannot be read is made anew
+        assert after["issued_on"] == before["issued_on"]
     assert [policy["resources"] for policy in after["policies"]] == [
         policy["resources"] for policy in before["policies"]
     ]

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,6 +199,29 @@ def test_a_file_that_is_there_is_refused_unless_forced(first: dict[str, Any], zo
     assert zonegate("export", "copy.jsonl", "--force").exit_code == 0
 
 
+def test_a_device_a_pipe_or_a_link_is_refused_even_if_forced(zonegate: Run) -> None:
+    os.mkfifo("pipe")
+    Path("link").symlink_to("nowhere")
+    for name in ("pipe", "link"):
+        said = f"zonegate: {name}: not a regular file; - is standard output\n"
+        assert end_of(zonegate("export", name, "--force")) == (1, "", said)
+    assert Path("pipe").is_fifo()
+    assert Path("link").is_symlink()
+
+
+def test_an_import_from_a_pipe_is_refused_and_names_standard_input(zonegate: Run) -> None:
+    os.mkfifo("pipe")
+    said = "zonegate: pipe: not a regular file; use - and standard input\n"
+    assert end_of(zonegate("import", "pipe")) == (1, "", said)
+
+
+def test_an_import_follows_a_link(first: dict[str, Any], zonegate: Run) -> None:
+    assert first["id"]
+    zonegate("export", "copy.jsonl")
+    Path("link").symlink_to("copy.jsonl")
+    assert zonegate("import", "link").exit_code == 0
+
+
 def test_an_export_that_was_interrupted_goes_on(first: dict[str, Any], zonegate: Run) -> None:
     assert first["id"]
     zonegate("export", "copy.jsonl")
@@ -231,6 +255,7 @@ def test_tokens_that_are_in_no_list_are_told_of(first: dict[str, Any], zonegate:
 
 BAD: list[Any] = [
     pytest.param(b"", "copy.jsonl: not a file of `zonegate store export`", id="empty"),
+    pytest.param(b"[" * 100_000, "copy.jsonl: not a file of `zonegate store export`", id="100,000 brackets"),
     pytest.param(None, "copy.jsonl: No such file or directory", id="not there"),
 ]
 

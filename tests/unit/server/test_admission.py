@@ -188,12 +188,14 @@ class Tokens:
     def __init__(self, looked: Found | Miss, fetched: Found | Miss = Miss.MISS) -> None:
         self._looked, self._fetched = looked, fetched
         self.asked: list[tuple[str, Address | None]] = []
+        self.proved: list[bool] = []
 
     def look(self, token_id: str) -> Found | Miss:  # noqa: ARG002
         return self._looked
 
-    async def fetch(self, token_id: str, address: Address | None) -> Found:
+    async def fetch(self, token_id: str, address: Address | None, *, proved: bool = False) -> Found:
         self.asked.append((token_id, address))
+        self.proved.append(proved)
         assert not isinstance(self._fetched, Miss)
         return self._fetched
 
@@ -227,6 +229,7 @@ async def test_what_is_in_memory_is_obeyed_and_costs_no_read(found: Found, answe
         decision = await remembering(tokens).admit(head(), CLIENT, "request-0001")
         assert decision == answer or (answer is Allow and isinstance(decision, Allow))
         assert tokens.asked == [(token().id, CLIENT)] * asked
+        assert tokens.proved == [False] * asked
 
 
 async def test_a_token_that_stays_in_memory_is_looked_at_by_clock_and_address_each_time() -> None:
@@ -321,7 +324,29 @@ async def test_a_request_under_way_goes_on_while_its_token_would_be_let_in_again
     allow = await remembering(Tokens(compiled())).admit(head(), CLIENT, "request-0001")
     assert isinstance(allow, Allow)
     assert (await remembering(Tokens(found)).why_not_any_more(allow, "GET", CLIENT) is None) is goes_on
-    assert (await remembering(Tokens(Miss.MISS, found)).why_not_any_more(allow, "GET", CLIENT) is None) is goes_on
+    tokens = Tokens(Miss.MISS, found)
+    assert (await remembering(tokens).why_not_any_more(allow, "GET", CLIENT) is None) is goes_on
+    assert tokens.proved == [True]
+
+
+@pytest.mark.parametrize(
+    ("now", "address", "goes_on"),
+    [
+        pytest.param(NOW + 9, CLIENT, True, id="as it was let in"),
+        pytest.param(NOW + 10, CLIENT, False, id="expired meanwhile"),
+        pytest.param(NOW, ip_address("198.51.100.1"), False, id="from where it may not be"),
+    ],
+)
+async def test_while_the_store_is_away_a_request_under_way_turns_on_what_was_known(
+    now: int,
+    address: Address,
+    goes_on: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    known = compiled(token(expires_on=NOW + 10, request_ip=["192.0.2.0/24"]))
+    allow = await remembering(Tokens(known)).admit(head(), CLIENT, "request-0001")
+    assert isinstance(allow, Allow)
+    away = remembering(Tokens(UNAVAILABLE), clock=lambda: now)
+    assert (await away.why_not_any_more(allow, "GET", address) is None) is goes_on
 
 
 @pytest.mark.parametrize(("now", "goes_on"), [(NOW + 9, True), (NOW + 10, False)])

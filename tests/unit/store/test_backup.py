@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from gateway.store.redis_store import AuditLimits, Imported, RedisStore
 from gateway.store.schema import STORE_SCHEMA
 from gateway.tokens.digest import Algorithm, Digest
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
+from gateway.tokens.policy import Policy
 from gateway.tokens.token import SCHEMA, Token
 
 Open = Callable[..., RedisStore]
@@ -166,6 +169,24 @@ async def test_what_could_not_be_read_again_is_left_out(store: RedisStore) -> No
     assert {each.rpartition(": ")[2] for each in told.left_out} == {"an owner's id is none"}
 
 
+@pytest.mark.parametrize(
+    ("bad", "fault"),
+    [
+        pytest.param({"name": "a\nb"}, "a name has no control characters", id="a name"),
+        pytest.param(
+            {"condition": {"request_ip": {"in": ["nonsense"]}}}, "not an address or a CIDR network", id="a condition"
+        ),
+    ],
+)
+async def test_a_token_that_no_import_would_take_is_left_out(
+    bad: dict[str, Any], fault: str, filled: RedisStore, redis: Redis
+) -> None:
+    await redis.set(keys.token_key(token().id), json.dumps(DOCUMENT | bad))
+    text, told = await exported(filled)
+    assert told.left_out == (f"{keys.token_key(token().id)}: {fault}",)
+    assert verify(io.BytesIO(text), ()).tokens == told.tokens == 6
+
+
 async def test_a_token_that_is_in_no_list_is_counted_as_missing(filled: RedisStore, redis: Redis) -> None:
     await redis.zrem(keys.tokens_key(f"user:{USER}"), numbered(8))
     _, told = await exported(filled)
@@ -266,6 +287,29 @@ async def test_overwrite_puts_the_files_document_in_the_place_of_another_and_kee
     assert (await check(filled, repair=False, clock=lambda: NOW)).findings == ()
 
 
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param(b"{", id="broken JSON"),
+        pytest.param(b"\xff", id="not UTF-8"),
+        pytest.param(b"[" * 100_000, id="100,000 brackets"),
+        pytest.param(b'{"x":' * 100_000, id="100,000 objects"),
+    ],
+)
+async def test_what_is_there_and_cannot_be_read_is_replaced_on_demand(
+    there: bytes, filled: RedisStore, redis: Redis
+) -> None:
+    text, _ = await exported(filled)
+    damaged = [keys.token_key(numbered(8)), keys.owner_key(SOMEBODY.key)]
+    await redis.mset(dict.fromkeys(damaged, there))
+    told = await loaded(filled, text)
+    assert (told.written, told.same, told.refused_count, told.wrong) == (0, 8, 2, 2)
+    assert await redis.mget(damaged) == [there, there]
+    told = await loaded(filled, text, overwrite=True)
+    assert told == Loaded(written=2, same=8, refused_count=0, refused=(), wrong=0)
+    assert (await exported(filled))[0] == text
+
+
 async def test_a_token_never_takes_the_place_of_another_owners(filled: RedisStore) -> None:
     text = sealed([line(token(owner=SOMEBODY))])
     told = await loaded(filled, text, overwrite=True)
@@ -324,7 +368,7 @@ _TOKENS = st.builds(
     lambda number, of, name, end: token(token_id=number, owner=of, name=name, expires_on=end),
     _IDS,
     _REFS,
-    st.text(min_size=1, max_size=20),
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20),
     st.one_of(st.none(), st.integers(NOW - 5, NOW + 5)),
 )
 
@@ -401,11 +445,17 @@ def test_a_file_with_something_behind_its_end_is_refused(more: bytes) -> None:
 
 
 DOCUMENT = json.loads(msgspec.json.encode(token()))
+POLICY = DOCUMENT["policies"][0]
 END = {"kind": "end", "owners": 0, "tokens": 0, "sha256": "0" * 64}
 
 
 def raw_line(**parts: Any) -> bytes:
     return json.dumps({"kind": "token", "place": 5, "document": DOCUMENT} | parts).encode() + b"\n"
+
+
+def one(**changes: Any) -> bytes:
+    """A whole file of one token, so changed."""
+    return sealed([raw_line(document=DOCUMENT | changes)])
 
 
 BAD: list[Any] = [
@@ -453,6 +503,32 @@ BAD: list[Any] = [
     pytest.param(
         sealed([raw_line(kind="owner")]), "line 2: a document of the type Owner cannot be read", id="no owner"
     ),
+    pytest.param(b"[" * 100_000 + b"\n", "not a file of `zonegate store export`", id="a header of brackets"),
+    pytest.param(LINES[0] + b"[" * 100_000 + b"\n", "line 2: cannot be read", id="a line of brackets"),
+    pytest.param(
+        LINES[0] + b'{"kind":"token","place":5,"document":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+        "line 2: cannot be read",
+        id="a document of brackets",
+    ),
+    pytest.param(one(name=""), "line 2: a name has 1 to 120 characters", id="no name"),
+    pytest.param(one(name="n" * 121), "line 2: a name has 1 to 120 characters", id="a name of 121 characters"),
+    pytest.param(one(name="n" * 10_000), "line 2: a name has 1 to 120 characters", id="a name of 10,000 characters"),
+    pytest.param(one(name="a\x1b[2J"), "line 2: a name has no control characters", id="a name with control bytes"),
+    pytest.param(
+        one(condition={"request_ip": {"in": ["nonsense"]}}),
+        "line 2: not an address or a CIDR network",
+        id="a condition",
+    ),
+    pytest.param(
+        one(condition={"request_ip": {"not_in": ["10.0.0.1/8"]}}), "line 2: host bits are set: ", id="a network"
+    ),
+    pytest.param(one(policies=[POLICY | {"resources": {"zone": "*"}}]), "line 2: not a resource: ", id="a policy"),
+    pytest.param(one(policies=[POLICY | {"effect": "maybe"}]), "line 2: a document of the type Token ", id="an effect"),
+    pytest.param(
+        sealed([line(owner([msgspec.convert(POLICY | {"resources": {"zone": "*"}}, Policy)]))]),
+        "line 2: not a resource: ",
+        id="an owner's policy",
+    ),
 ]
 
 
@@ -462,6 +538,21 @@ def test_a_file_that_cannot_be_used_is_refused_with_one_line_that_says_why(text:
         verify(io.BytesIO(text), ())
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"name": "n" * 120}, id="the longest name"),
+        pytest.param({"name": "ä\u2028\U0001f511"}, id="a name beyond ASCII"),
+        pytest.param({"expires_on": 1}, id="expired"),
+        pytest.param({"policies": [POLICY | {"permission_groups": ["0" * 32]}]}, id="a group that no catalogue has"),
+        pytest.param({"policies": []}, id="no policies"),
+        pytest.param({"newer": {"field": 1}}, id="a field of a newer version"),
+    ],
+)
+def test_a_token_that_a_gateway_could_use_is_accepted(changes: dict[str, Any]) -> None:
+    assert verify(io.BytesIO(one(**changes)), ()).tokens == 1
 
 
 def signed(*keys_: str) -> Token:
@@ -533,6 +624,28 @@ def test_a_file_that_appears_meanwhile_stays_too(tmp_path: Path) -> None:
     assert path.read_bytes() == b"theirs"
 
 
+@pytest.mark.parametrize("force", [False, True], ids=["as it is", "forced"])
+@pytest.mark.parametrize("name", ["pipe", "link", "dangling", "directory"])
+def test_what_is_no_regular_file_stays_even_if_forced(name: str, *, force: bool, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / "link").symlink_to("victim")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = {path: path.lstat() for path in tmp_path.iterdir()}
+    with pytest.raises(BackupError, match=rf"{name}: not a regular file; - is standard output$"):
+        put(tmp_path / name, b"new", force=force)
+    assert {path: path.lstat() for path in tmp_path.iterdir()} == before
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_what_is_no_regular_file_stays_where_it_appears_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+    with pytest.raises(BackupError, match="not a regular file"), writing(path, force=True):
+        path.symlink_to("nowhere")
+    assert path.is_symlink()
+
+
 def test_what_was_interrupted_is_given_again_the_next_time(tmp_path: Path) -> None:
     path = tmp_path / "backup"
     with contextlib.suppress(KeyboardInterrupt), writing(path, force=False) as file:
@@ -552,6 +665,37 @@ def test_two_at_once_do_not_write_into_one_file(tmp_path: Path) -> None:
         with pytest.raises(BackupError, match=r"backup\.part: another export writes it$"):
             put(path, b"theirs")
     assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["as it is", "forced"])
+def test_who_waited_for_another_export_does_not_write_into_its_finished_file(
+    *, force: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, part = tmp_path / "backup", tmp_path / "backup.part"
+    part.write_bytes(b"theirs")
+    lock = fcntl.flock
+
+    def finish_first(descriptor: int, operation: int) -> None:
+        # The other one is done between our opening the file and our locking it.
+        if part.exists() and part.read_bytes() == b"theirs":
+            part.replace(path)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finish_first)
+    if force:
+        put(path, b"ours", force=True)
+    else:
+        with pytest.raises(BackupError, match=r"backup: is there already: --force "):
+            put(path, b"ours")
+    assert path.read_bytes() == (b"ours" if force else b"theirs")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pipe_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "backup.part")
+    with pytest.raises(BackupError, match=r"backup\.part: not a regular file$"):
+        put(tmp_path / "backup", b"new")
+    assert (tmp_path / "backup.part").is_fifo()
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
@@ -596,11 +740,23 @@ async def test_an_export_does_not_go_on_behind_another_stores(filled: RedisStore
         await exported(filled, text)
 
 
-async def test_an_export_does_not_go_on_behind_another_kind_of_file(filled: RedisStore, tmp_path: Path) -> None:
-    (tmp_path / "backup.part").write_bytes(b"#!/bin/sh\n")
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        pytest.param(b"#!/bin/sh\n", id="a script"),
+        pytest.param(b"precious", id="without a line end"),
+        pytest.param(b"{" * 5_000_000, id="without a line end, and long"),
+        pytest.param(b'{"format":"other","version":1', id="half a header of another kind"),
+        pytest.param(b'{"format":"other"}\n', id="a header of another kind"),
+    ],
+)
+async def test_an_export_does_not_go_on_behind_another_kind_of_file(
+    theirs: bytes, filled: RedisStore, tmp_path: Path
+) -> None:
+    (tmp_path / "backup.part").write_bytes(theirs)
     with (
         pytest.raises(BackupError, match=r"backup\.part: not a file .*: remove it to begin anew$"),
         writing(tmp_path / "backup", force=False) as file,
     ):
         await export(filled, file, created=CREATED, resume=True)
-    assert (tmp_path / "backup.part").read_bytes() == b"#!/bin/sh\n"
+    assert (tmp_path / "backup.part").read_bytes() == theirs

@@ -279,7 +279,10 @@ async def test_what_only_a_person_can_mend_is_told_and_left_as_it_is(
     assert await everything(redis) == damaged
 
 
-@pytest.mark.parametrize("name", [TOKEN, TOKENS, LIVING, ENDS, keys.EXPIRIES, keys.OWNERS, keys.owner_key(MINE)])
+@pytest.mark.parametrize(
+    "name",
+    [TOKEN, TOKENS, LIVING, ENDS, keys.EXPIRIES, keys.OWNERS, keys.DENIED_AUDIT, keys.owner_key(MINE)],
+)
 async def test_a_key_of_another_type_is_told_and_spoils_nothing_else(
     filled: RedisStore, redis: Redis, name: str
 ) -> None:

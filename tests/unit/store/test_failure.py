@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from support.servers import HOST, scripted
 
 from gateway.access.ports import StoreUnavailable
-from gateway.store.failure import ClientGoneError, explain, is_elsewhere, mapped
+from gateway.store.failure import ClientGoneError, CrowdedError, explain, is_elsewhere, mapped
 
 Fail = Callable[[bytes | None], Awaitable[Exception]]
 
@@ -241,8 +241,25 @@ def test_what_no_server_said_is_not_elsewhere(error: BaseException | None) -> No
     assert not is_elsewhere(error)
 
 
+@pytest.mark.parametrize("error", [IndexError("x"), TypeError("x"), ValueError("x"), AttributeError("x")])
+async def test_an_answer_that_is_none_of_redis_s_is_an_outage(error: Exception) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be read: is it a Redis") as caught:
+        async with mapped(changes=True):
+            raise error
+    assert caught.value.outcome_unknown
+
+
+async def test_a_change_that_waited_in_vain_for_a_connection_was_not_made() -> None:
+    with pytest.raises(StoreUnavailable, match="too many commands are under way") as caught:
+        async with mapped(changes=True):
+            raise CrowdedError("no connection was free in time")
+    assert not caught.value.outcome_unknown
+    assert not is_elsewhere(caught.value)
+
+
 @pytest.mark.parametrize(
-    "error", [pytest.param(ValueError("x"), id="a bug"), pytest.param(asyncio.CancelledError(), id="a cancelled task")]
+    "error",
+    [pytest.param(RuntimeError("x"), id="a bug"), pytest.param(asyncio.CancelledError(), id="a cancelled task")],
 )
 async def test_what_is_no_failure_of_the_store_passes_unchanged(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:

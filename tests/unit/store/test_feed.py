@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from support.records import NOW, owner, token
-from support.servers import ValkeyServer
+from support.servers import HOST, ValkeyServer, scripted
 from support.store_contract import BY, ME, SOMEBODY, numbered, read
 from unit.telemetry.captured import captured
 
@@ -340,7 +340,7 @@ async def test_a_restored_copy_is_noticed_and_everything_read_again(
         pytest.param(
             lambda redis: redis.set(keys.SEQUENCE, "junk"),
             lambda redis: redis.set(keys.SEQUENCE, 3),
-            "the store's number of changes cannot be read",
+            "what the store answered cannot be read",
             id="a number that is none",
         ),
         pytest.param(
@@ -358,9 +358,11 @@ async def test_a_store_that_says_nonsense_is_not_believed_for_that_reason_until_
     mend: Callable[[Redis], Awaitable[object]],
     reason: str,
 ) -> None:
+    believed = worker.lookup.trust.until
     await redis.delete(keys.SEQUENCE)
     await spoil(redis)
     await eventually("its reason is told", lambda: reason in str(worker.lookup.why_not))
+    assert worker.lookup.trust.until < believed  # at once, not when it would have lapsed
     assert worker.lookup.look(A) in (UNAVAILABLE, Miss.MISS)
     await redis.delete(keys.SEQUENCE)
     await mend(redis)
@@ -629,12 +631,45 @@ async def test_a_worker_that_begins_without_a_store_finds_it_later(tmp_path: Pat
     await primary.close()
 
 
+def deaf(words: list[bytes]) -> bytes:
+    """A server that answers everything but nonces: as if the connection for messages had been cut, and nobody told."""
+    match [word.decode() for word in words]:
+        case ["SUBSCRIBE", name]:
+            return f"*3\r\n$9\r\nsubscribe\r\n${len(name)}\r\n{name}\r\n:1\r\n".encode()
+        case ["HMGET", _, *fields]:
+            known = {"schema": str(STORE_SCHEMA), "generation": "g"}
+            values = [f"${len(known[each])}\r\n{known[each]}" if each in known else "$-1" for each in fields]
+            return "\r\n".join([f"*{len(fields)}", *values, ""]).encode()
+        case ["GET" | "DEL", _]:
+            return b"$1\r\n0\r\n"
+        case _:
+            return b""
+
+
+async def test_a_connection_on_which_no_nonce_comes_back_is_given_up_after_three_seconds() -> None:
+    async with scripted(deaf) as server:
+        primary = Primary(parse_store_url(f"redis://{HOST}:{server.port}"))
+
+        def came(name: bytes) -> int:
+            return sum(words[0] == name for words in server.commands)
+
+        async with Worker(primary).running() as worker:
+            await eventually("a nonce", lambda: came(b"PING"))
+            assert came(b"SUBSCRIBE") == 1
+            worker.clock.skipped += 3
+            await eventually("subscribed anew", lambda: came(b"SUBSCRIBE") == 2)
+            assert worker.lookup.why_not == "store: the store did not answer"
+        await primary.close()
+
+
 async def test_a_primary_that_became_a_replica_is_not_believed(server: ValkeyServer) -> None:
     async with on(server) as (worker, _):
+        believed = worker.lookup.trust.until
         server.client().replicaof("127.0.0.1", 1)
         await eventually(
             "it says so", lambda: worker.lookup.why_not == "store: the store is a read-only replica (READONLY)"
         )
+        assert worker.lookup.trust.until < believed  # at once, not when it would have lapsed
         assert worker.lookup.look(A) in (UNAVAILABLE, Miss.MISS)
         server.client().replicaof("NO", "ONE")
         await worker.until_trusted()

@@ -22,6 +22,7 @@ ACCOUNT = OwnerRef(OwnerKind.ACCOUNT, USER)
         pytest.param(keys.OWNERS, "{zg}:owners", id="owners"),
         pytest.param(keys.EXPIRIES, "{zg}:expiries", id="expiries"),
         pytest.param(keys.AUDIT, "{zg}:audit", id="audit"),
+        pytest.param(keys.DENIED_AUDIT, "{zg}:audit-denied", id="audit of refused calls"),
         pytest.param(keys.SEQUENCE, "{zg}:seq", id="sequence"),
         pytest.param(keys.CHANGED, "{zg}:changed", id="channel"),
         pytest.param(keys.META, "{zg}:meta", id="meta"),

@@ -150,6 +150,14 @@ async def working(**options: Any) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
+async def patient() -> AsyncIterator[Bench]:
+    """A look-up that is trusted, and whose requests wait for as long as it takes."""
+    async with working(patience=60) as found:
+        found.connect()
+        yield found
+
+
+@pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     """A look-up that is trusted."""
     async with working() as found:
@@ -230,7 +238,10 @@ async def test_a_read_that_all_requesters_have_left_is_remembered_all_the_same(b
     assert bench.documents.ids == [A]
 
 
-async def test_at_most_64_ids_are_read_at_once_and_in_the_order_in_which_they_were_wanted(bench: Bench) -> None:
+async def test_at_most_64_ids_are_read_at_once_and_in_the_order_in_which_they_were_wanted(
+    patient: Bench,
+) -> None:
+    bench = patient
     names = [numbered(number) for number in range(100, 300)]
     bench.documents.hold(*(token(token_id=name) for name in names))
     bench.documents.open.clear()
@@ -745,12 +756,23 @@ async def test_reads_that_find_a_token_or_fail_are_not_counted(bench: Bench) -> 
     assert await guess(bench, 10, start=2000) == [None] * 10
 
 
+async def test_the_id_of_a_token_that_proved_itself_is_no_guess_and_is_not_limited(bench: Bench) -> None:
+    for number in range(1000, 1020):
+        assert await bench.lookup.fetch(numbered(number), HERE, proved=True) is None
+    assert await guess(bench, 10, start=2000) == [None] * 10
+    assert await bench.fetch(B) == LIMITED
+    assert isinstance(await bench.lookup.fetch(B, HERE, proved=True), CompiledToken)
+
+
 async def test_many_who_ask_for_one_unknown_id_at_once_are_one_guess(bench: Bench) -> None:
     assert await asyncio.gather(*(bench.fetch(numbered(9)) for _ in range(50))) == [None] * 50
     assert isinstance(await bench.fetch(B), CompiledToken)
 
 
-async def test_ten_thousand_known_tokens_after_a_cold_start_are_not_guesses(bench: Bench) -> None:
+async def test_ten_thousand_known_tokens_after_a_cold_start_are_not_guesses(
+    patient: Bench,
+) -> None:
+    bench = patient
     names = [numbered(number) for number in range(10_000, 20_000)]
     bench.documents.hold(*(token(token_id=name) for name in names))
     for start in range(0, len(names), 250):

@@ -4,10 +4,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from support.servers import HOST, SERVICE, SLOT, Answer, Scripted, scripted
 
 from gateway.access.ports import StoreUnavailable
-from gateway.store.failure import ClientGoneError
+from gateway.store.failure import ClientGoneError, CrowdedError
 from gateway.store.primary import CHANGE_TIMEOUT, READ_TIMEOUT, Clients, Primary
 from gateway.store_url import Cluster, Sentinels, Server
 from gateway.tokens.secret import Sensitive
@@ -582,3 +583,52 @@ async def test_clients_are_for_one_server_alone(start: Start, primary_of: Callab
     await new.writer.get("key")
     assert names(first) == [b"ROLE"]
     assert names(second) == [b"ROLE", b"GET", b"GET"]
+
+
+# Many commands at once.
+
+
+async def test_who_finds_all_connections_in_use_waits_and_is_told_when_it_was_in_vain(
+    start: Start, primary_of: Callable[..., Primary]
+) -> None:
+    silent = await start(lambda _: SILENT)
+    clients = await primary_of(Server(f"redis://{HOST}:{silent.port}")).clients()
+    said = await asyncio.gather(*(clients.reader.get("key") for _ in range(40)), return_exceptions=True)
+    kinds = [type(each) for each in said]
+    assert kinds.count(RedisTimeoutError) == 32
+    assert kinds.count(CrowdedError) == 8
+
+
+async def test_connections_that_are_free_again_go_to_who_waited(
+    start: Start, primary_of: Callable[..., Primary]
+) -> None:
+    found = await start(lambda words: resp(1) if words[0] == b"EXISTS" else resp(None))
+    clients = await primary_of(Server(f"redis://{HOST}:{found.port}")).clients()
+    assert await asyncio.gather(*(clients.writer.exists("key") for _ in range(300))) == [1] * 300
+
+
+async def test_commands_that_hang_leave_what_authentication_asks_alone(
+    start: Start, primary_of: Callable[..., Primary]
+) -> None:
+    found = await start(lambda words: resp(1) if words[0] == b"EXISTS" else SILENT)
+    clients = await primary_of(Server(f"redis://{HOST}:{found.port}")).clients()
+    hanging = asyncio.gather(*(clients.reader.get("key") for _ in range(100)), return_exceptions=True)
+    await asyncio.sleep(0)
+    assert await clients.guard.exists("key") == 1
+    await hanging
+
+
+@pytest.mark.parametrize(
+    ("where", "channel"),
+    [
+        pytest.param(Server("redis://host"), "{zg}:changed", id="one server"),
+        pytest.param(Server("redis://host/0"), "{zg}:changed", id="its first database"),
+        pytest.param(Server("redis://host/3"), "{zg}:changed:3", id="another database"),
+        pytest.param(Server("unix:///path?db=2"), "{zg}:changed:2", id="of a socket"),
+        pytest.param(Sentinels((), SERVICE, 4, "", NOBODY), "{zg}:changed:4", id="under Sentinel"),
+        pytest.param(Cluster((), "", NOBODY), "{zg}:changed", id="a cluster"),
+    ],
+)
+async def test_each_database_has_a_channel_of_its_own(where: Server | Sentinels | Cluster, channel: str) -> None:
+    """A channel knows no databases: one store's thaw would open another."""
+    assert Primary(where).channel == channel

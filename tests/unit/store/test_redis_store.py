@@ -470,13 +470,14 @@ async def test_each_change_has_the_next_number_one_message_with_it_and_one_entry
     assert [entry["action"] for entry in await audit(redis)] == ["init", action]
 
 
-async def test_a_refused_call_is_an_entry_without_a_number_or_a_message(
+async def test_a_refused_call_is_an_entry_apart_from_those_of_changes_without_a_number_or_a_message(
     store: RedisStore, redis: Redis, listener: Listener
 ) -> None:
     await store.denied(DENIED, BY, NOW)
     assert await redis.get(keys.SEQUENCE) is None
     assert await listener.messages() == []
-    (entry,) = await audit(redis)
+    assert await audit(redis) == []
+    (entry,) = await audit(redis, keys.DENIED_AUDIT)
     assert entry == {
         "action": "denied",
         "token": DENIED.token_id,
@@ -552,11 +553,10 @@ async def test_a_conflict_leaves_no_trace(store: RedisStore, redis: Redis, liste
     assert len(await listener.messages()) == 2
 
 
-async def audit(redis: Redis) -> list[dict[str, Any]]:
+async def audit(redis: Redis, stream: str = keys.AUDIT) -> list[dict[str, Any]]:
     """The entries, oldest first, as text; documents as JSON."""
     entries = [
-        {name.decode(): value.decode() for name, value in fields.items()}
-        for _, fields in await redis.xrange(keys.AUDIT)
+        {name.decode(): value.decode() for name, value in fields.items()} for _, fields in await redis.xrange(stream)
     ]
     return [
         entry | {name: json.loads(entry[name]) if entry.get(name) else None for name in ("before", "after")}
@@ -616,6 +616,19 @@ async def test_the_audit_is_cut_to_its_limits_near_enough(
     assert 1 <= await redis.xlen(keys.AUDIT) < 150
     (last,) = await redis.xrevrange(keys.AUDIT, count=1)
     assert last[1][b"action"] == b"create"
+
+
+async def test_whoever_recovers_is_shown_with_the_owner_s_record_before_and_after(
+    store: RedisStore, redis: Redis
+) -> None:
+    await store.initialise(owner([]), token(), NOW)
+    before = await redis.get(keys.owner_key(ME.key))
+    await recover(store)
+    after = await redis.get(keys.owner_key(ME.key))
+    first, recovered = [fields for _, fields in await redis.xrange(keys.AUDIT)]
+    assert (first[b"owner_before"], first[b"owner_after"]) == (b"", before)
+    assert (recovered[b"owner_before"], recovered[b"owner_after"]) == (before, after)
+    assert before != after
 
 
 async def test_the_list_of_expiries_follows_every_change(store: RedisStore, redis: Redis) -> None:

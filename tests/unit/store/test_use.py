@@ -70,6 +70,17 @@ async def test_what_was_written_is_not_written_again(uses: Uses) -> None:
     assert (await uses.use(TOKEN_ID)).requests == (RouteUse(LIST, "allowed", 1),)
 
 
+async def test_a_write_that_ends_it_all_waits_for_the_one_under_way(uses: Uses) -> None:
+    use_once(uses)
+    async with asyncio.TaskGroup() as group:
+        under_way = group.create_task(uses.write())
+        await asyncio.sleep(0)
+        use_once(uses)
+        await uses.write()
+        assert under_way.done()
+    assert (await uses.use(TOKEN_ID)).requests == (RouteUse(LIST, "allowed", 2),)
+
+
 async def test_the_moment_never_goes_back(uses: Uses, open_store: Open) -> None:
     behind = Uses(open_store())
     use_once(uses, now=NOW + 9)

@@ -166,8 +166,16 @@ def test_neither_pepper_nor_secret_is_shown() -> None:
 
 
 def test_the_stored_form_is_kept() -> None:
-    stored = b'{"alg":"hmac-sha256","key":"0a1b2c3d","hex":"00ff","ends":1800000000}'
-    digest = Digest(alg=Algorithm.HMAC_SHA256, key="0a1b2c3d", hex="00ff", ends=NOW)
+    stored = b'{"alg":"hmac-sha256","key":"0a1b2c3d","hex":"%s","ends":1800000000}' % (b"0f" * 32)
+    digest = Digest(alg=Algorithm.HMAC_SHA256, key="0a1b2c3d", hex="0f" * 32, ends=NOW)
     assert msgspec.json.encode(digest) == stored
     assert msgspec.json.decode(stored, type=Digest) == digest
     assert b"ends" not in msgspec.json.encode(msgspec.structs.replace(digest, ends=None))
+
+
+@pytest.mark.parametrize("text", ["", "0f", "0F" * 32, "0f" * 33, "\u00e9" * 64, "0f" * 32 + "\n"])
+def test_a_stored_digest_that_is_none_cannot_be_read(text: str) -> None:
+    """It would be compared with a secret's, and a comparison in constant time takes ASCII alone."""
+    stored = msgspec.json.encode({"alg": "sha256", "key": "", "hex": text})
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(stored, type=Digest)
