@@ -16,7 +16,7 @@ run: .venv/installed ## start a store, a demo API and the gateway in front of it
 	@exec $(BIN)/zonegate demo $(RUN_ARGUMENTS)
 
 test: .venv/ready ## unit, integration and end-to-end tests, of the built wheel (under 5 minutes)
-	$(BIN)/pytest -m "not deep" -n 2 --dist loadscope -q
+	$(BIN)/pytest -m "not deep" -n 3 --dist loadscope -q
 
 test-deep: .venv/ready ## what takes longer: the same with more examples, and the deep tests
 	ZONEGATE_HYPOTHESIS=deep $(BIN)/pytest -q
