@@ -19,7 +19,8 @@ test: .venv/ready ## unit, integration and end-to-end tests, of the built wheel 
 	$(BIN)/pytest -m "not deep" -n 3 --dist loadscope -q
 
 test-deep: .venv/ready ## what takes longer: the same with more examples, and the deep tests
-	ZONEGATE_HYPOTHESIS=deep $(BIN)/pytest -q
+	$(BIN)/pytest -m deep -q
+	ZONEGATE_HYPOTHESIS=deep $(BIN)/pytest -m "not deep" -n 3 --dist loadscope -q
 
 lint: .venv/ready ## ruff (rules and format), import-linter, and whether tests/unit mirrors gateway
 	$(BIN)/ruff check gateway tests
