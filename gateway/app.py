@@ -1,6 +1,7 @@
 """The composition root: the only place where everything meets."""
 
 import asyncio
+import functools
 import os
 import secrets
 import socket
@@ -294,11 +295,12 @@ def open_listeners(settings: Settings) -> Iterator[Listeners]:
         yield listeners
 
 
-def _since_boot() -> float:
-    """Seconds by a clock that never goes back, and goes on while the machine sleeps: what was heard before it slept is
-    not believed after it. macOS's monotonic clock does so by itself.
-    """
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+since_boot: Final[Callable[[], float]] = (
+    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic
+)
+"""Seconds by a clock that never goes back, and goes on while the machine sleeps: what was heard before it slept is not
+believed after it. macOS's monotonic clock does so by itself.
+"""
 
 
 class Gateway:
@@ -310,10 +312,10 @@ class Gateway:
         self._ends_at = 0.0
         catalog = plan.catalog
         self._lookup = TokenLookup(
-            store, clock=_since_boot, on_outage=settings.store.on_outage, stale_grace=settings.store.stale_grace
+            store, clock=since_boot, on_outage=settings.store.on_outage, stale_grace=settings.store.stale_grace
         )
         store.on_change.append(self._lookup.told)
-        self._feed = Feed(store.primary, store, self._lookup, _since_boot)
+        self._feed = Feed(store.primary, store, self._lookup, since_boot)
         self._health = Health(self._lookup)
         self._proxy = Proxy(
             {

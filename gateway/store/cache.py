@@ -69,16 +69,17 @@ class TokenCache:
 
     def get(self, token_id: str) -> Entry | Absent | None:
         """What is remembered of `token_id`, however old. A token whose owner has changed is forgotten."""
-        entry = self._tokens.get(token_id)
+        tokens = self._tokens
+        entry = tokens.get(token_id)
         if entry is None:
             absent = self._absent.get(token_id)
             if absent is not None:
                 self._absent.move_to_end(token_id)
             return absent
         if not entry.owner.valid:
-            del self._tokens[token_id]
+            del tokens[token_id]
             return None
-        self._tokens.move_to_end(token_id)
+        tokens.move_to_end(token_id)
         return entry
 
     # Filling.
