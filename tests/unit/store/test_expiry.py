@@ -130,7 +130,7 @@ async def test_several_workers_at_once_delete_each_token_once(open_store: Open, 
     assert len([entry for entry in entries if entry[b"action"] == b"expire"]) == 30
 
 
-@settings(max_examples=100)  # each takes a dozen writes, and the server writes each to the disk
+@settings(max_examples=50)  # each takes a connection and a dozen writes
 @given(ends=st.lists(st.one_of(st.none(), st.integers(GONE - 3, GONE + 3)), max_size=8), now=st.integers(NOW, NOW + 3))
 async def test_exactly_what_is_due_leaves(ends: list[int | None], now: int, open_store: Open, redis: Redis) -> None:
     await redis.flushall()
