@@ -1,7 +1,6 @@
 """The composition root: the only place where everything meets."""
 
 import asyncio
-import functools
 import os
 import secrets
 import socket
@@ -296,7 +295,7 @@ def open_listeners(settings: Settings) -> Iterator[Listeners]:
 
 
 since_boot: Final[Callable[[], float]] = (
-    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic
 )
 """Seconds by a clock that never goes back, and goes on while the machine sleeps: what was heard before it slept is not
 believed after it. macOS's monotonic clock does so by itself.

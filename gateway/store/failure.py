@@ -30,7 +30,7 @@ from redis.exceptions import (
 
 from gateway.access.ports import StoreUnavailable
 
-_NOT_ANSWERED: Final = "the store did not answer"
+NOT_ANSWERED: Final = "the store did not answer"
 NONSENSE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What comes of an answer that is none of Redis's: a number where a list should be, and the like."""
 _CODE: Final = re.compile(r"[A-Z]{2,20}")
@@ -99,7 +99,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, NONSENSE):
         return "what the store answered cannot be read: is it a Redis or Valkey, and a store of zonegate's?"
     code = _code(error)
-    return _MEANING.get(code, f"the store refused a command ({code})") if code else _NOT_ANSWERED
+    return _MEANING.get(code, f"the store refused a command ({code})") if code else NOT_ANSWERED
 
 
 def is_elsewhere(error: BaseException | None) -> bool:

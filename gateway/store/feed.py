@@ -18,10 +18,10 @@ from redis.backoff import EqualJitterBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.access.ports import StoreUnavailable
-from gateway.store.failure import NONSENSE, is_cancelled, mapped
+from gateway.store.failure import NONSENSE, NOT_ANSWERED, is_cancelled, mapped
 from gateway.store.lookup import TokenLookup
 from gateway.store.primary import READ_TIMEOUT, Clients, Primary
-from gateway.store.redis_store import RedisStore, StoreRefused, says_disk_full
+from gateway.store.redis_store import LONGEST_NUMBER, RedisStore, StoreRefused, says_disk_full
 from gateway.store.trust import LASTS, Sent
 
 log = structlog.get_logger(__name__)
@@ -31,9 +31,6 @@ BEAT: Final = 1.0
 _BACKOFF: Final = EqualJitterBackoff(cap=1.0, base=0.05)
 _MOST_FAILURES: Final = 10
 """From so many on the pause is the longest."""
-_LONGEST_NUMBER: Final = 19
-"""Digits of the largest number that the store counts to."""
-_NOT_ANSWERED: Final = "the store did not answer"
 _MESSAGES: Final = frozenset({"message", "smessage"})
 _SUBSCRIBED: Final = frozenset({"subscribe", "ssubscribe"})
 _UNSUBSCRIBED: Final = frozenset({"unsubscribe", "sunsubscribe"})
@@ -143,7 +140,7 @@ class Feed:
 
     def _told(self, data: bytes) -> None:
         number, *what = data.split(b" ")
-        readable = number.isdigit() and len(number) <= _LONGEST_NUMBER
+        readable = number.isdigit() and len(number) <= LONGEST_NUMBER
         if not readable or self._trust.number(int(number)):
             self._lookup.flush()
         for each in what:
@@ -155,7 +152,7 @@ class Feed:
         while self._under_way and self._under_way.popleft() != nonce:
             pass
         if self._trust.lapsed(now):  # requests were refused, though the next beat has not seen it yet
-            self._lookup.lost(_NOT_ANSWERED)
+            self._lookup.lost(NOT_ANSWERED)
         if self._trust.returned(nonce, now):
             self._lookup.flush()
         if self._trust.holds(now):  # not so when it came too late, or after a probe that was not passed
@@ -167,7 +164,7 @@ class Feed:
         await self._store.prepare()
         while not is_cancelled():
             began = self._clock()
-            failure = StoreUnavailable(_NOT_ANSWERED)
+            failure = StoreUnavailable(NOT_ANSWERED)
             try:
                 await self._ask(pubsub, clients)
             except StoreUnavailable as error:

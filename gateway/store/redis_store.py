@@ -19,7 +19,7 @@ from gateway.tokens.token import SCHEMA, Token
 
 _WAIT_MILLISECONDS: Final = 1000
 """How long a change waits for replicas: well within the time limit of its connection."""
-_LONGEST_NUMBER: Final = 19
+LONGEST_NUMBER: Final = 19
 """Digits of what Redis counts to."""
 _SWEPT_AT_ONCE: Final = 1000
 _NOBODY: Final = Actor(token_id="", owner="", address="", request_id="")
@@ -508,7 +508,7 @@ class RedisStore:
 
 def _number(text: bytes) -> int:
     """`text` as a number that the store counts with. Raises ValueError."""
-    if not text.isdigit() or len(text) > _LONGEST_NUMBER:
+    if not text.isdigit() or len(text) > LONGEST_NUMBER:
         raise ValueError("not a number of the store's")
     return int(text)
 
