@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis import Redis
 from support.processes import Gateway, running
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app
+from gateway.store.embedded import EmbeddedServer
 
 Run = Callable[..., Result]
 
@@ -18,6 +20,24 @@ Run = Callable[..., Result]
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running(tmp_path_factory.mktemp("gateway")) as (gateway, _):
         yield gateway
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Where a running store keeps its data, and its URL: the command finds it there."""
+    data_dir = tmp_path_factory.mktemp("store")
+    embedded = EmbeddedServer(data_dir)
+    yield data_dir, embedded.start()
+    embedded.stop()
+
+
+@pytest.fixture
+def redis(server: tuple[Path, str]) -> Iterator[Redis]:
+    """What the store holds: at first nothing."""
+    client = Redis.from_url(server[1])
+    client.flushall()
+    yield client
+    client.close()
 
 
 @pytest.fixture

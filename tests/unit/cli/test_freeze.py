@@ -1,7 +1,7 @@
 """`zonegate freeze` and `zonegate thaw`: what they do, and what they say that it means."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,25 +10,8 @@ from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app
 from gateway.store import keys
-from gateway.store.embedded import EmbeddedServer
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    data_dir = tmp_path_factory.mktemp("store")
-    embedded = EmbeddedServer(data_dir)
-    yield data_dir, embedded.start()
-    embedded.stop()
-
-
-@pytest.fixture
-def redis(server: tuple[Path, str]) -> Iterator[Redis]:
-    client = Redis.from_url(server[1])
-    client.flushall()
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,9 @@ from typer.testing import CliRunner, Result
 from gateway.cli import store as module
 from gateway.cli.main import app
 from gateway.store import backup, keys
-from gateway.store.embedded import EmbeddedServer
 from gateway.tokens.digest import Algorithm, Digest
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """Where a running store keeps its data, and its URL: the command finds it there."""
-    data_dir = tmp_path_factory.mktemp("store")
-    embedded = EmbeddedServer(data_dir)
-    yield data_dir, embedded.start()
-    embedded.stop()
-
-
-@pytest.fixture
-def redis(server: tuple[Path, str]) -> Iterator[Redis]:
-    """What the store holds: at first nothing."""
-    client = Redis.from_url(server[1])
-    client.flushall()
-    yield client
-    client.close()
 
 
 @pytest.fixture
