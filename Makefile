@@ -1,13 +1,15 @@
 # Bare `make` prints what each target does. Everything happens in .venv, which is built when it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep lint types fmt bench bench-auth bench-revoke bench-scale clean
+.PHONY: help run test test-deep lint types fmt bench profile bench-auth bench-revoke bench-scale load clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt $(shell find gateway policies -name '*.py' -o -name '*.toml')
 RUN_ARGUMENTS ?=
+BENCH_ARGUMENTS ?=
+PROFILE_ARGUMENTS ?=
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +37,11 @@ fmt: .venv/ready ## format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only gateway tests
 	$(BIN)/ruff format gateway tests
 
-bench: .venv/ready ## what the gateway costs: requests a second and CPU a request, as ratios out of one run
-	$(BIN)/python tests/load/bench.py
+bench: .venv/measuring ## what the gateway costs beside nginx, haproxy, Caddy and others, and the targets (20 minutes)
+	$(BIN)/python tests/load/bench.py $(BENCH_ARGUMENTS)
+
+profile: .venv/measuring ## where a request's time goes: a table, and a flame graph
+	$(BIN)/python tests/load/flame_graph.py $(PROFILE_ARGUMENTS)
 
 bench-auth: .venv/ready ## what authentication out of memory costs, in SHA-256s of the secret (at most 10)
 	$(BIN)/python tests/load/bench_auth.py
@@ -46,6 +51,9 @@ bench-scale: .venv/ready ## what a million tokens cost: memory, pages, commands 
 
 bench-revoke: .venv/ready ## how soon two gateways with two workers each obey a revocation (about 3 minutes)
 	$(BIN)/python tests/load/bench_revoke.py
+
+load: .venv/ready ## Locust's users with all kinds of tokens for a minute; fails if an answer is not the right one
+	$(BIN)/python tests/load/load.py
 
 clean: ## remove what was built; the demo's tokens in .zonegate stay
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -61,6 +69,11 @@ clean: ## remove what was built; the demo's tokens in .zonegate stay
 .venv/ready: .venv/installed
 	@echo "installing what tests and checks need"
 	@$(PIP) install -c constraints.txt --no-build-isolation ".[dev]"
+	@touch $@
+
+.venv/measuring: .venv/ready
+	@echo "installing what the gateway is compared with and watched by"
+	@$(PIP) install -c constraints.txt --no-build-isolation ".[bench]"
 	@touch $@
 
 .venv/built:

@@ -1,6 +1,7 @@
 """The composition root: the only place where everything meets."""
 
 import asyncio
+import gc
 import os
 import secrets
 import socket
@@ -17,7 +18,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import msgspec
 import structlog
-from aiohttp import http_parser, web
+from aiohttp import http_parser
 
 from gateway.access.ports import StoreUnavailable
 from gateway.admin.audit import DeniedCalls
@@ -26,15 +27,22 @@ from gateway.catalog.api import Api
 from gateway.catalog.catalog import Catalog, load_catalog
 from gateway.catalog.document import CatalogError
 from gateway.catalog.route_table import RouteTable
-from gateway.proxy.aiohttp_upstream import AiohttpUpstream
+from gateway.certificate import BadTlsFile
+from gateway.proxy.deadlines import Deadlines
+from gateway.proxy.field_line import KnownLines, plain_spelling
 from gateway.proxy.forward import Backend, Proxy
 from gateway.proxy.header_rules import UpRules, is_never_passed
+from gateway.proxy.pool import Pool
+from gateway.proxy.relay import Relay, Where
+from gateway.proxy.tls import upstream_context
 from gateway.server.admission import Admission
-from gateway.server.client_connection import Server
 from gateway.server.handler import Door, Handler
-from gateway.server.listener import BACKLOG, open_listener
+from gateway.server.head import HeadReader
+from gateway.server.listener import BACKLOG, open_listener, unix_listener
+from gateway.server.shown_lines import ShownLines
+from gateway.server.tls import server_context
 from gateway.server.workers import Fleet, Master
-from gateway.settings import Settings, SettingsError, Upstream, in_url
+from gateway.settings import ListenTls, Settings, SettingsError, Upstream, in_url
 from gateway.store.audit import AuditTrail
 from gateway.store.embedded import EmbeddedServer
 from gateway.store.expiry import Sweeper
@@ -56,10 +64,10 @@ from gateway.tokens.token import Token
 log = structlog.get_logger(__name__)
 
 _DAY: Final = 86400
-_CUT_OFF: Final = 0.1
-"""Seconds for what has not finished when `drain_timeout` was over."""
 _BOOT_PATIENCE: Final = 1.0
 """Seconds that the first requests are not accepted while the store is looked for; without it they are refused."""
+_COLLECT_AFTER: Final = 20_000
+"""Objects that were made and not freed, after which the collector looks at the young ones (Python's own: 700)."""
 _TO_END: Final = 5.0
 """Seconds that a worker gets beside `drain_timeout`, to cut off what has not finished and to close what is open."""
 _HEARD_WITHIN: Final = 0.1
@@ -67,6 +75,7 @@ _OLDEST_AIOHTTP: Final = (3, 14, 4)
 _FIXED: Final = (
     "listen.host",
     "listen.port",
+    "listen.unix",
     "admin.enabled",
     "admin.host",
     "admin.port",
@@ -186,22 +195,30 @@ async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
                 await asyncio.wait(pending, timeout=_HEARD_WITHIN)
 
 
-def _tls(key: str, upstream: Upstream) -> ssl.SSLContext | None:
-    if not upstream.targets[0].startswith("https://"):
+@contextmanager
+def _naming(section: str) -> Iterator[None]:
+    """What cannot be used is a SettingsError that names the key in `section`, and the file."""
+    try:
+        yield
+    except BadTlsFile as error:
+        raise SettingsError(f"{section}.{error.setting}: {error}") from None
+
+
+def _upstream_tls(key: str, upstream: Upstream) -> ssl.SSLContext | None:
+    """How to talk to `upstream`; None: plainly."""
+    if upstream.places[0].scheme != "https":
         return None
     tls = upstream.tls
-    at = f"{key}.tls.ca: {tls.ca}"
-    try:
-        context = ssl.create_default_context(cafile=tls.ca or None)
-        if tls.cert:
-            at = f"{key}.tls.cert: {tls.cert}, {tls.key or 'with its key'}"
-            context.load_cert_chain(tls.cert, tls.key or None)
-    except OSError as error:
-        raise SettingsError(f"{at}: {error.strerror or error}") from None
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    with _naming(f"{key}.tls"):
+        return upstream_context(verify=tls.verify, ca=tls.ca, cert=tls.cert, key=tls.key)
+
+
+def _listener_tls(key: str, tls: ListenTls) -> ssl.SSLContext | None:
+    """How to talk to who connects there; None: plainly."""
+    if not tls.cert:
+        return None
+    with _naming(f"{key}.tls"):
+        return server_context(tls.cert, tls.key)
 
 
 def _credential_fields(settings: Settings, catalog: Catalog) -> frozenset[str]:
@@ -211,30 +228,44 @@ def _credential_fields(settings: Settings, catalog: Catalog) -> frozenset[str]:
 
 
 def _check_passed(settings: Settings, credential_fields: frozenset[str]) -> None:
+    plain = frozenset(plain_spelling(name.encode()) for name in credential_fields)
     for name, upstream in settings.upstreams.items():
         for header in upstream.pass_headers:
-            if is_never_passed(header.lower(), credential_fields):
+            if is_never_passed(header.lower().encode(), plain):
                 raise SettingsError(f"upstreams.{name}.pass_headers: {header!r} is never passed on")
+
+
+def _where(api: Api, settings: Settings, tls: ssl.SSLContext | None) -> Where:
+    """The way to the targets of `api`."""
+    upstream, limits = settings.upstreams[api.name], settings.limits
+    return Where(
+        Pool(
+            [
+                (place.host, place.port, upstream.host or text.partition("://")[2])
+                for place, text in zip(upstream.places, upstream.targets, strict=True)
+            ],
+            name=api.name,
+            max_connections=upstream.max_connections,
+            idle_timeout=upstream.idle_timeout,
+            connect_timeout=limits.connect_timeout,
+            wait_timeout=limits.response_timeout,
+            tls=tls,
+        ),
+        KnownLines(),
+        frozenset(name.lower().encode() for name in upstream.pass_headers),
+        Deadlines(asyncio.get_running_loop(), limits.response_timeout, Relay.timed_out),
+    )
 
 
 def _backend(api: Api, settings: Settings, credential_fields: frozenset[str], tls: ssl.SSLContext | None) -> Backend:
     upstream = settings.upstreams[api.name]
-    target = upstream.targets[0]
     credential = upstream.credential
     return Backend(
-        upstream=AiohttpUpstream(
-            target,
-            max_connections=upstream.max_connections,
-            idle_timeout=upstream.idle_timeout,
-            connect_timeout=settings.limits.connect_timeout,
-            response_timeout=settings.limits.response_timeout,
-            tls=tls,
-        ),
+        where=_where(api, settings, tls),
         rules=UpRules(
-            host=(upstream.host or target.partition("://")[2]).encode("ascii"),
-            credential=(credential.header.encode("ascii"), credential.value) if credential.value else None,
-            credential_fields=credential_fields,
-            passed=frozenset(name.lower() for name in upstream.pass_headers),
+            (credential.header, credential.value) if credential.value else None,
+            credential_fields,
+            upstream.pass_headers,
         ),
         base_path=tuple(upstream.base_path.encode("ascii").split(b"/")[1:]),
     )
@@ -243,13 +274,14 @@ def _backend(api: Api, settings: Settings, credential_fields: frozenset[str], tl
 class Plan(msgspec.Struct, frozen=True, eq=False):
     """All that a worker has to know, read and checked: it reads no file.
 
-    `tls`: for each upstream with https, how to talk to it.
+    `upstream_tls`: for each upstream with https, how to talk to it; `listener_tls`: the same for sections that listen.
     """
 
     settings: Settings
     catalog: Catalog
     credential_fields: frozenset[str]
-    tls: Mapping[str, ssl.SSLContext | None]
+    upstream_tls: Mapping[str, ssl.SSLContext | None]
+    listener_tls: Mapping[str, ssl.SSLContext | None]
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -257,8 +289,13 @@ def make_plan(settings: Settings) -> Plan:
     catalog = build_catalog(settings)
     credential_fields = _credential_fields(settings, catalog)
     _check_passed(settings, credential_fields)
-    tls = {name: _tls(f"upstreams.{name}", upstream) for name, upstream in settings.upstreams.items()}
-    return Plan(settings, catalog, credential_fields, tls)
+    return Plan(
+        settings,
+        catalog,
+        credential_fields,
+        {name: _upstream_tls(f"upstreams.{name}", upstream) for name, upstream in settings.upstreams.items()},
+        {section: _listener_tls(section, getattr(settings, section).tls) for section in ("listen", "admin")},
+    )
 
 
 def _check_aiohttp() -> None:
@@ -276,10 +313,10 @@ def open_listeners(settings: Settings) -> Iterator[Listeners]:
     wanted = {
         "health": (settings.health.port != 0, settings.health.host, settings.health.port),
         "admin": (settings.admin.enabled, settings.admin.host, settings.admin.port),
-        "listen": (True, settings.listen.host, settings.listen.port),
+        "listen": (settings.listen.port != 0, settings.listen.host, settings.listen.port),
     }
     with ExitStack() as stack:
-        listeners = {}
+        listeners: dict[str, tuple[socket.socket, ...]] = {}
         for section, (is_on, host, port) in wanted.items():
             if not is_on:
                 continue
@@ -290,7 +327,14 @@ def open_listeners(settings: Settings) -> Iterator[Listeners]:
                 raise AddressTaken(f"{section}.{key}: {host}:{port}: {_why(error)}") from None
             for sock in listeners[section]:
                 stack.callback(sock.close)
-            log.info("listening", section=section, url=f"http://{in_url(host)}:{port}")
+            is_tls = section != "health" and bool(getattr(settings, section).tls.cert)
+            log.info("listening", section=section, url=f"http{'s' if is_tls else ''}://{in_url(host)}:{port}")
+        if path := settings.listen.unix:
+            try:
+                listeners["listen"] = (*listeners.get("listen", ()), stack.enter_context(unix_listener(path)))
+            except OSError as error:
+                raise AddressTaken(f"listen.unix: {path}: {_why(error)}") from None
+            log.info("listening", section="listen", unix=path)
         yield listeners
 
 
@@ -305,9 +349,10 @@ believed after it. macOS's monotonic clock does so by itself.
 class Gateway:
     """All listeners of one process, over one store."""
 
-    def __init__(self, plan: Plan, store: RedisStore) -> None:
-        """Must be made while the loop runs."""
+    def __init__(self, plan: Plan, store: RedisStore, *, at_once: bool = True) -> None:
+        """Must be made while the loop runs. `at_once` False: every request goes on in a task, for measurements."""
         self._settings = settings = plan.settings
+        self._tls = plan.listener_tls
         self._ends_at = 0.0
         catalog = plan.catalog
         self._lookup = TokenLookup(
@@ -318,9 +363,9 @@ class Gateway:
         self._health = Health(self._lookup)
         self._proxy = Proxy(
             {
-                api.name: _backend(api, settings, plan.credential_fields, plan.tls[api.name])
+                api.name: _backend(api, settings, plan.credential_fields, plan.upstream_tls[api.name])
                 for api in catalog.apis
-                if api.name in plan.tls
+                if api.name in plan.upstream_tls
             }
         )
         peppers = Peppers(settings.store.pepper)
@@ -340,27 +385,41 @@ class Gateway:
         limits = settings.limits
 
         def door(table: RouteTable | None, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
+            lines, shown = KnownLines(catalog.credential_fields), ShownLines()
             return Door(
-                admission=Admission(
-                    self._lookup,
-                    store,
-                    table,
-                    credential_fields=catalog.credential_fields,
-                    peppers=peppers,
-                    clock=time.time,
-                )
+                admission=Admission(self._lookup, store, table, peppers=peppers, clock=time.time, shown=shown)
                 if table
                 else None,
                 token_api=token_api,
-                access_log=AccessLog(enabled=settings.log.access),
+                access_log=AccessLog(
+                    enabled=settings.log.access and settings.log.level in ("debug", "info"),
+                    format_=settings.log.format,
+                ),
+                reader=HeadReader(
+                    lines,
+                    token_fields=catalog.credential_fields,
+                    secret_fields=plan.credential_fields,
+                    shown=shown.lines,
+                ),
+                lines=lines,
                 max_body=limits.max_body,
                 body_idle_timeout=limits.body_idle_timeout,
+                header_timeout=limits.header_timeout,
+                keepalive_timeout=limits.keepalive_timeout,
                 refused_calls=denied_calls,
                 uses=self._uses,
+                at_once=at_once,
                 **rest,
             )
 
-        self._public = door(catalog.public, forwarder=self._proxy, trusted_proxies=settings.trusted_proxies)
+        self._public = door(
+            catalog.public,
+            forwarder=self._proxy,
+            trusted_proxies=settings.trusted_proxies,
+            trusts_unix=settings.trusts_unix,
+            proxy_protocol=settings.listen.proxy_protocol,
+            max_connections=settings.listen.max_connections,
+        )
         self._admin = door(
             catalog.admin,
             pages=self._health,
@@ -375,14 +434,14 @@ class Gateway:
         """
         doors = {"listen": self._public, "admin": self._admin, "health": self._probes}
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._proxy.close)
+            stack.callback(self._proxy.close)
             await stack.enter_async_context(
                 _beside(self._lookup.run(), self._feed.run(), self._uses.run(), self._sweeper.run())
             )
             stack.push_async_callback(self._uses.write)  # when the last request has been counted
             await self._lookup.settled(_BOOT_PATIENCE)
             for section, sockets in listeners.items():
-                await self._serve(stack, doors[section], sockets)
+                await self._serve(stack, section, doors[section], sockets)
             self._health.why_not = None
             try:
                 yield
@@ -390,27 +449,29 @@ class Gateway:
                 self._health.why_not = "draining"
                 self._ends_at = time.monotonic() + self._settings.limits.drain_timeout
 
-    async def _serve(self, stack: AsyncExitStack, door: Door, sockets: Sequence[socket.socket]) -> None:
-        handler = Handler(door)
-        server = Server(
-            handler,
-            keepalive_timeout=self._settings.limits.keepalive_timeout,
-            log_refusal=handler.log_refusal,
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        sites = [web.SockSite(runner, sock, backlog=BACKLOG) for sock in sockets]
+    async def _serve(self, stack: AsyncExitStack, section: str, door: Door, sockets: Sequence[socket.socket]) -> None:
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        handler = Handler(door, group.create_task)
+        stack.callback(handler.close)
+        stack.push_async_callback(handler.server.shutdown)
         await stack.enter_async_context(_beside(handler.cut_dead()))
-        stack.push_async_callback(self._drain, sites, server, handler)
-        for site in sites:
-            await site.start()
+        servers: list[asyncio.Server] = []
+        stack.push_async_callback(self._drain, servers, handler)
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            tls = None if sock.family == socket.AF_UNIX else self._tls.get(section)
+            # Who connects has the time of a head for the handshake of TLS, too.
+            patience = door.header_timeout if tls is not None else None
+            servers.append(
+                await loop.create_server(
+                    handler.server, sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
+                )
+            )
 
-    async def _drain(self, sites: Sequence[web.SockSite], server: Server, handler: Handler) -> None:
-        for site in sites:
-            await site.stop()
-        left = max(0.0, self._ends_at - time.monotonic())
-        await handler.drain(left, lambda: bool(server.connections))
+    async def _drain(self, servers: Sequence[asyncio.Server], handler: Handler) -> None:
+        for server in servers:
+            server.close()
+        await handler.drain(max(0.0, self._ends_at - time.monotonic()))
 
 
 def _why(error: OSError) -> str:
@@ -419,10 +480,23 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
-async def _work(plan: Plan, url: str, listeners: Listeners, begun: Callable[[], None], stop: asyncio.Event) -> None:
+async def _work(  # noqa: PLR0913, PLR0917 - all that a worker is told
+    plan: Plan,
+    url: str,
+    listeners: Listeners,
+    at_once: bool,
+    begun: Callable[[], None],
+    stop: asyncio.Event,  # noqa: FBT001
+) -> None:
     """What a worker does, from its start to its end."""
     structlog.contextvars.bind_contextvars(worker=os.getpid())
-    async with open_store(plan.settings, url) as store, Gateway(plan, store).running(listeners):
+    # What was loaded stays, and a request leaves no cycles: the collector has little to look for.
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+    async with (
+        open_store(plan.settings, url) as store,
+        Gateway(plan, store, at_once=at_once).running(listeners),
+    ):
         begun()
         await stop.wait()
 
@@ -455,17 +529,19 @@ def _keep_fixed(running: Settings, settings: Settings) -> Settings:
     return settings
 
 
-def _fleet(plan: Plan, url: str, listeners: Listeners) -> Fleet:
+def _fleet(plan: Plan, url: str, listeners: Listeners, *, at_once: bool) -> Fleet:
     return Fleet(
         size=plan.settings.listen.workers,
-        work=partial(_work, plan, url, listeners),
+        work=partial(_work, plan, url, listeners, at_once),
         end_timeout=plan.settings.limits.drain_timeout + _TO_END,
     )
 
 
-def serve(settings: Settings, load: Callable[[], Settings], ready: Ready | None = None) -> None:
+def serve(
+    settings: Settings, load: Callable[[], Settings], ready: Ready | None = None, *, at_once: bool = True
+) -> None:
     """Run the gateway until SIGINT or SIGTERM; `load` reads the settings anew at SIGHUP, `ready` is called once all
-    workers serve.
+    workers serve; `at_once`: see `Gateway`.
 
     Raises SettingsError, CatalogError, EmbeddedError, StoreRefused, StartError, WorkersFailed, StoreUnavailable.
     """
@@ -482,7 +558,7 @@ def serve(settings: Settings, load: Callable[[], Settings], ready: Ready | None 
             except (SettingsError, CatalogError, StoreRefused) as error:
                 log.error("not reloaded: the old settings stay in force", error=str(error))
                 return None
-            return _fleet(plan, found.url, listeners)
+            return _fleet(plan, found.url, listeners, at_once=at_once)
 
         def watch() -> None:
             if found.is_running is not None and not found.is_running():
@@ -497,7 +573,7 @@ def serve(settings: Settings, load: Callable[[], Settings], ready: Ready | None 
 
         with open_listeners(settings) as listeners:
             Master(
-                _fleet(plan, found.url, listeners),
+                _fleet(plan, found.url, listeners, at_once=at_once),
                 [sock for sockets in listeners.values() for sock in sockets],
                 reread=reread,
                 watch=watch,

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     NOT_REPLICATED = "not_replicated"
     FROZEN = "frozen"
+    OVERLOADED = "overloaded"
     DRAINING = "draining"
     INTERNAL_ERROR = "internal_error"
 
@@ -110,6 +111,7 @@ REFUSALS: Final[Mapping[Reason, Refusal]] = MappingProxyType(
         Reason.FROZEN: Refusal(
             status=503, code=10500, message="The gateway is frozen: no token works until it is thawed"
         ),
+        Reason.OVERLOADED: Refusal(status=503, code=10500, message="The gateway has too many connections"),
         Reason.DRAINING: Refusal(status=503, code=10500, message="The gateway is shutting down"),
         Reason.INTERNAL_ERROR: Refusal(status=503, code=10500, message="The gateway failed to answer"),
     }

@@ -7,11 +7,12 @@ default: a setting that does nothing would be believed.
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +28,10 @@ Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 PLACES: Final = (Path("zonegate.toml"), Path("/etc/zonegate/zonegate.toml"))
+UNIX: Final = "unix"
+"""In `listen.trusted_proxies`: the peers on `listen.unix`. They have no address, so that no network can name them, and
+they are trusted only where this word says so: whoever may open the socket could then claim any client's address.
+"""
 
 
 class SettingsError(Exception):
@@ -38,14 +43,16 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=N
 
 
 class ListenTls(_Section, frozen=True):
-    """Files of certificate and key (PEM)."""
+    """Files of certificate and key (PEM), both or none."""
 
     cert: str = ""
     key: str = ""
 
 
 class Listen(_Section, frozen=True):
-    """Where clients come in."""
+    """Where clients come in: a port, a Unix socket, or both. `tls` is the port's; the socket leaves no machine, and is
+    plain.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -162,6 +169,14 @@ class UpstreamTls(_Section, frozen=True):
     key: str = ""
 
 
+class Target(NamedTuple):
+    """Where an upstream listens. The host in lower case, an IPv6 address without its brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+
 class Upstream(_Section, frozen=True):
     """Where an API is, and how the gateway logs in to it."""
 
@@ -173,6 +188,12 @@ class Upstream(_Section, frozen=True):
     max_connections: Annotated[int, Meta(ge=1)] = 256
     idle_timeout: Seconds = 30
     tls: UpstreamTls = UpstreamTls()
+
+    @property
+    def places(self) -> tuple[Target, ...]:
+        """The targets, in their order. Checked at load: each is one, and all have one scheme."""
+        found = (_parse_target(text) for text in self.targets)
+        return tuple(target for target in found if target is not None)
 
 
 class Settings(_Section, frozen=True):
@@ -192,26 +213,23 @@ class Settings(_Section, frozen=True):
 
     @property
     def trusted_proxies(self) -> tuple[Network, ...]:
-        """Checked at load: each is a network."""
+        """Those that have an address. Checked at load: each is a network."""
         found = (parse_network(text) for text in self.listen.trusted_proxies)
         return tuple(network for network in found if isinstance(network, IPv4Network | IPv6Network))
 
+    @property
+    def trusts_unix(self) -> bool:
+        """Whether the peers on `listen.unix` are trusted proxies too: see UNIX."""
+        return UNIX in self.listen.trusted_proxies
+
 
 _LATER: Final = (
-    "listen.unix",
-    "listen.proxy_protocol",
-    "listen.max_connections",
-    "listen.tls.cert",
-    "listen.tls.key",
-    "admin.tls.cert",
-    "admin.tls.key",
     "authz.host",
     "authz.port",
     "authz.trusted",
     "authz.hand_out_credential",
     "limits.rate.requests",
     "limits.rate.period",
-    "limits.header_timeout",
     "log.access_sample",
     "notify.webhook",
 )
@@ -382,21 +400,60 @@ def _check(settings: Settings) -> None:
     for key in _LATER:
         if now[key] != default[key]:
             raise _Wrong(key, _NOT_YET)
-    for text in settings.listen.trusted_proxies:
+    _check_listen(settings.listen)
+    _check_trusted(settings.listen)
+    if settings.admin.port == 0:
+        raise _Wrong("admin.port", "0 is no port; admin.enabled = false turns the listener off")
+    _check_tls("admin.tls", settings.admin.tls)
+    _check_store(settings.store)
+    for name, upstream in settings.upstreams.items():
+        _check_upstream(f"upstreams.{name}", upstream)
+
+
+_LONGEST_SOCKET_PATH: Final = 103 if sys.platform == "darwin" else 107
+"""Bytes: `sun_path` less its NUL (unix(7))."""
+
+
+def _check_listen(listen: Listen) -> None:
+    if any(fault_in_segment(segment) for segment in listen.prefix.encode().split(b"/")[1:]):
+        raise _Wrong("listen.prefix", "it has a dot segment")
+    # Neither a NUL, which would make it another kind of socket, nor what would spoil a line of the log.
+    if not listen.unix.isprintable():
+        raise _Wrong("listen.unix", "a character in it cannot be printed")
+    if len(os.fsencode(listen.unix)) > _LONGEST_SOCKET_PATH:
+        raise _Wrong("listen.unix", f"longer than the {_LONGEST_SOCKET_PATH} bytes that a socket's path may have")
+    if listen.port == 0 and not listen.unix:
+        raise _Wrong("listen.port", "0 is only for a gateway that listens on a Unix socket alone")
+    _check_tls("listen.tls", listen.tls)
+    if listen.port == 0 and listen.tls.cert:
+        raise _Wrong("listen.tls.cert", "TLS is for the port, and listen.port = 0 says that there is none")
+    if listen.proxy_protocol and listen.tls.cert:
+        raise _Wrong("listen.proxy_protocol", "not together with listen.tls: the load balancer or the gateway ends TLS")
+
+
+def _check_trusted(listen: Listen) -> None:
+    networks = [text for text in listen.trusted_proxies if text != UNIX]
+    if UNIX in listen.trusted_proxies and not listen.unix:
+        raise _Wrong("listen.trusted_proxies", f"{UNIX!r} is for the peers on listen.unix, which is empty")
+    for text in networks:
         network = parse_network(text)
         if isinstance(network, str):
             raise _Wrong("listen.trusted_proxies", f"{text!r}: {network}")
         if network.prefixlen == 0:
             raise _Wrong("listen.trusted_proxies", f"{text!r} would believe everybody")
-    if any(fault_in_segment(segment) for segment in settings.listen.prefix.encode().split(b"/")[1:]):
-        raise _Wrong("listen.prefix", "it has a dot segment")
-    if settings.listen.port == 0 and not settings.listen.unix:
-        raise _Wrong("listen.port", "0 is only for a gateway that listens on a Unix socket alone")
-    if settings.admin.port == 0:
-        raise _Wrong("admin.port", "0 is no port; admin.enabled = false turns the listener off")
-    _check_store(settings.store)
-    for name, upstream in settings.upstreams.items():
-        _check_upstream(f"upstreams.{name}", upstream)
+    if listen.proxy_protocol and not (networks and listen.port) and UNIX not in listen.trusted_proxies:
+        who = "its network" if listen.port else f'"{UNIX}"'
+        raise _Wrong(
+            "listen.proxy_protocol",
+            f"nobody's header is believed: put the load balancer ({who}) in listen.trusted_proxies",
+        )
+
+
+def _check_tls(key: str, tls: ListenTls) -> None:
+    if tls.cert and not tls.key:
+        raise _Wrong(f"{key}.cert", f"{key}.key is missing; a file that holds both is named twice")
+    if tls.key and not tls.cert:
+        raise _Wrong(f"{key}.key", f"{key}.cert is missing")
 
 
 def _check_store(store: Store) -> None:
@@ -413,22 +470,48 @@ def _check_store(store: Store) -> None:
         raise _Wrong("store.pepper", "a pepper is empty")
 
 
-_TARGET: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?")
+_TARGET: Final = re.compile(
+    r"(?P<scheme>https?)://(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>\d{1,5}))?", re.ASCII
+)
+_PORTS: Final = {"http": 80, "https": 443}
 _HIGHEST_PORT: Final = 65535
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)
 _FIELD_VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
 
 
-def _check_upstream(key: str, upstream: Upstream) -> None:
-    for target in upstream.targets:
-        found = _TARGET.fullmatch(target)
-        if found is None or not 0 < int(found["port"] or 80) <= _HIGHEST_PORT:
+def _parse_target(text: str) -> Target | None:
+    """Alike for two spellings of one target. None if it is no target."""
+    found = _TARGET.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        host = str(IPv6Address(found["ipv6"])) if found["ipv6"] else found["name"].lower()
+    except ValueError:
+        return None
+    port = int(found["port"] or _PORTS[found["scheme"]])
+    return Target(found["scheme"], host, port) if 0 < port <= _HIGHEST_PORT else None
+
+
+def _check_targets(key: str, upstream: Upstream) -> None:
+    seen: dict[Target, str] = {}
+    for text in upstream.targets:
+        target = _parse_target(text)
+        if target is None:
             # Its text stays out: it may hold a password.
             raise _Wrong(f"{key}.targets", "not http(s)://host[:port] (a path goes into base_path)")
-    if len(upstream.targets) > 1:
-        raise _Wrong(f"{key}.targets", f"more than one target is {_NOT_YET}")
+        if target in seen:
+            raise _Wrong(f"{key}.targets", f"{seen[target]} is there twice")
+        seen[target] = text
+    if len({target.scheme for target in seen}) > 1:
+        raise _Wrong(f"{key}.targets", "http:// and https:// are mixed: a request would be protected now and then")
+
+
+def _check_upstream(key: str, upstream: Upstream) -> None:
+    _check_targets(key, upstream)
     if upstream.targets[0].startswith("http://") and upstream.tls != UpstreamTls():
         raise _Wrong(f"{key}.tls", "the target is http://, not https://")
+    if upstream.tls.key and not upstream.tls.cert:
+        raise _Wrong(f"{key}.tls.key", f"{key}.tls.cert is missing")
     segments = upstream.base_path.encode("ascii", "replace").split(b"/")
     if segments[0] or any(fault_in_segment(segment) for segment in segments[1:]):
         raise _Wrong(

@@ -181,7 +181,7 @@ class DeniedCalls:
 
     async def write(self, refused: Refused, now: float) -> None:
         """See `RefusedCalls.write`. What has begun is finished, though its requester leaves: he could choose to."""
-        if not self._is_ours(refused.target) or REFUSALS[refused.deny.reason].status == _FAILED:
+        if not self.concerns(refused.target) or REFUSALS[refused.deny.reason].status == _FAILED:
             return
         task = asyncio.get_running_loop().create_task(self._write(refused, now))
         self._under_way.add(task)
@@ -206,8 +206,8 @@ class DeniedCalls:
         except (StoreUnavailable, NotReplicated) as error:
             log.warning("refused call not in the audit", error=str(error), request_id=refused.request_id)
 
-    def _is_ours(self, target: Target) -> bool:
-        """Whether the path is one of the token API's, in this version or a later one."""
+    def concerns(self, target: Target) -> bool:
+        """See `RefusedCalls.concerns`: paths of this version, or of a later one."""
         count = len(self._prefix)
         if target.segments[:count] != self._prefix:
             return False

@@ -42,6 +42,7 @@ class _RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     permission: tuple[str, ...] | str
     resource: str = ""
     filter: _Filter | None = None
+    upgrade: tuple[Literal["websocket"], ...] = ()
     operation: str = ""
 
 
@@ -116,6 +117,8 @@ class Route(msgspec.Struct, frozen=True, eq=False, gc=False):
     where: Where | Named
     operation: str = ""
     """What the token API does here; "" for a route that is forwarded."""
+    websocket: bool = False
+    """A GET may ask to become a WebSocket, and is a tunnel from then on; else its `Upgrade` is dropped."""
 
     @property
     def permissions(self) -> tuple[str, ...]:
@@ -249,6 +252,19 @@ class _Compiler:
             raise self.fail(f"permission: there is no permission group {name!r} on {scope.a_word}", entry)
         return group
 
+    def websocket(self, entry: _RouteEntry, where: Where | Named) -> bool:
+        if not entry.upgrade:
+            return False
+        if "GET" not in entry.methods:
+            raise self.fail(
+                "upgrade: a WebSocket begins with GET (RFC 6455 4.1), which is not among the methods", entry
+            )
+        if entry.operation:
+            raise self.fail("upgrade: the token API's own routes have none", entry)
+        if where in (Where.LISTED, Where.IN_BODY):
+            raise self.fail("upgrade: a WebSocket has neither a body to name the resource, nor a list to filter", entry)
+        return True
+
     def route(self, entry: _RouteEntry) -> Route:
         for method in entry.methods:
             if method not in METHODS:
@@ -266,6 +282,7 @@ class _Compiler:
             opened_by=tuple(self.groups.standing_for(group, scope) for group in groups if scope is not None),
             where=where,
             operation=entry.operation,
+            websocket=self.websocket(entry, where),
         )
 
 

@@ -1,189 +1,193 @@
-"""What becomes of header fields on the way up and on the way down, as tables (DESIGN 8).
+"""What becomes of header fields on the way up and on the way down, by their roles (DESIGN 8).
 
 The order matters: what the client's `Connection` names is taken from the client's own fields first, and ours are
 added after. The other way round, `Connection: Authorization` would send the request up without our credential.
 """
 
-import functools
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
-from gateway.proxy.ports import Fields
-from gateway.tokens.condition import Address
+from gateway.proxy.field_line import FieldLine, Role, plain_spelling, role_of
 from gateway.tokens.secret import Sensitive
 
-HOP_BY_HOP: Final = frozenset(
+_NEVER_UP: Final = frozenset(
     {
-        # RFC 9110 7.6.1, and what RFC 9112 and older practice add to it.
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "proxy-authenticate",
-        "proxy-authentication-info",
-        "http2-settings",
+        # Framing, hop-by-hop fields and our own are not the client's to say.
+        Role.HOST,
+        Role.LENGTH,
+        Role.CODING,
+        Role.EXPECT,
+        Role.CONNECTION,
+        Role.UPGRADE,
+        Role.HOP,
+        Role.TRAILER,
+        Role.REQUEST_ID,
+        Role.VIA,
     }
 )
-_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "host", "expect"})
-_CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "proxy-authorization", "cookie"})
-_CREDENTIAL_PREFIXES: Final = ("x-auth-", "x-token-")
-_FORWARDED: Final = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip"})
-_OURS: Final = frozenset({"x-request-id", "x-token-id", "via"})
-_OVERRIDES: Final = frozenset(
+_OURS_ALONE: Final = frozenset({b"x-token-id", b"authorization", b"proxy-authorization"})
+_DROPPED_UP: Final = _NEVER_UP | {Role.FORWARDED, Role.CREDENTIAL, Role.COOKIE, Role.OVERRIDE, Role.OURS}
+"""Unless `pass_headers` opens it, where it is not in `_NEVER_UP`."""
+_DROPPED_DOWN: Final = frozenset(
     {
-        # Some frameworks believe these more than the request line that we judged.
-        "x-http-method",
-        "x-http-method-override",
-        "x-method-override",
-        "x-original-url",
-        "x-original-method",
-        "x-original-uri",
-        "x-rewrite-url",
-        "x-forwarded-uri",
-        "x-forwarded-prefix",
-        "x-forwarded-method",
-        "x-forwarded-port",
-        "x-forwarded-server",
+        Role.LENGTH,  # said anew
+        Role.CODING,
+        Role.CONNECTION,
+        Role.UPGRADE,
+        Role.HOP,
+        Role.TRAILER,  # said anew where trailers can follow
+        Role.REQUEST_ID,
+        Role.SET_COOKIE,  # a session of the all-powerful login
     }
 )
-_FROM_UPSTREAM: Final = HOP_BY_HOP | {"set-cookie", "content-length", "x-request-id"}
-_COOKIES: Final = frozenset({"set-cookie"})
-_OTHER_DASHES: Final = re.compile(r"[_.]")
+_NOT_IN_TRAILERS: Final = _DROPPED_DOWN | {Role.HOST, Role.CREDENTIAL, Role.COOKIE, Role.CACHE_CONTROL}
+"""RFC 9110 6.5.1: no framing, no routing, no authentication there; and nothing that was dropped above."""
+_MOST_REMEMBERED: Final = 512
+_PERSISTENCE: Final = frozenset({b"close", b"keep-alive"})
 _VIA: Final = b"1.1 zonegate"
 
 
-class UpRules(msgspec.Struct, frozen=True):
-    """What one upstream's requests look like.
-
-    `credential_fields` (lower case): of every API and every upstream, since whatever opens one of them must reach
-    none. `passed` (lower case): opened by `pass_headers`.
+class Client(msgspec.Struct, frozen=True, gc=False):
+    """What we assert about a connection's client. `trusted`: the peer is a proxy of ours, whose assertions are
+    extended; `peer` as text.
     """
 
-    host: bytes
-    credential: tuple[bytes, Sensitive] | None
-    credential_fields: frozenset[str]
-    passed: frozenset[str] = frozenset()
-
-
-class Client(msgspec.Struct, frozen=True):
-    """What we assert about the client. `trusted`: the peer is a proxy of ours, whose assertions are extended."""
-
-    peer: Address | None
-    host: bytes
-    scheme: str
+    peer: bytes
+    scheme: bytes
     trusted: bool
-    request_id: str
-    token_id: str
 
 
-def _plain(name: str) -> str:
-    """The spelling with `-`, which stands for all its other spellings."""
-    return _OTHER_DASHES.sub("-", name)
+class UpRules:
+    """What one upstream's requests look like."""
+
+    def __init__(
+        self,
+        credential: tuple[str, Sensitive] | None,
+        credential_fields: frozenset[str],
+        passed: Iterable[str] = (),
+    ) -> None:
+        """`credential`: field and value that log us in; `credential_fields`: of every API and every upstream, since
+        whatever opens one of them must reach none; `passed`: opened by `pass_headers`.
+        """
+        self._login = (
+            f"{credential[0]}: {credential[1].reveal()}\r\n".encode("ascii") if credential is not None else b""
+        )
+        self._credential_fields = frozenset(plain_spelling(name.lower().encode()) for name in credential_fields)
+        self.passed = frozenset(name.lower().encode() for name in passed)
+        self._drops: dict[bytes, bool] = {}
+
+    def drops(self, name: bytes) -> bool:
+        """Whether a client's field called `name` (lower case) stays behind. Another spelling of such a field, with
+        `_` or `.` for `-`, goes the same way: CGI-like upstreams read them alike.
+        """
+        answer = self._drops.get(name)
+        if answer is None:
+            role = role_of(plain_spelling(name))
+            answer = is_never_passed(name, self._credential_fields) or (role in _DROPPED_UP and name not in self.passed)
+            if len(self._drops) < _MOST_REMEMBERED:
+                self._drops[name] = answer
+        return answer
+
+    def lines_up(  # noqa: PLR0913 - what a head is made of
+        self,
+        ordinary: Sequence[FieldLine],
+        special: Sequence[FieldLine],
+        options: frozenset[bytes],
+        *,
+        client: Client,
+        host: bytes,
+        request_id: bytes,
+        token_id: bytes,
+    ) -> bytes:
+        """The fields that go up, but for Host and framing: the client's, less what stays behind, then ours.
+
+        `options`: what the client's `Connection` names; `host`: for which its request was.
+        """
+        if options - _PERSISTENCE:
+            ordinary = [field for field in ordinary if field.name not in options]
+            special = [field for field in special if field.name not in options]
+        lines = [field.sent for field in ordinary]
+        via = b""
+        for field in special:
+            if field.role is Role.VIA:
+                via += field.value + b", "
+            elif not self.drops(field.name):
+                lines.append(field.sent)
+        if client.trusted:
+            lines.append(_extended(special, client, host))
+        else:
+            lines.append(
+                b"X-Forwarded-For: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Proto: %b\r\n"
+                % (client.peer, host, client.scheme)
+            )
+        lines.append(b"Via: %b%b\r\nX-Request-Id: %b\r\nX-Token-Id: %b\r\n" % (via, _VIA, request_id, token_id))
+        lines.append(self._login)
+        return b"".join(lines)
 
 
-@functools.lru_cache(maxsize=64)
-def _plain_names(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(_plain(name) for name in names)
+def _extended(special: Iterable[FieldLine], client: Client, host: bytes) -> bytes:
+    """What we assert about where the request comes from, behind what a trusted peer asserted."""
+    found: dict[bytes, list[bytes]] = {}
+    for field in special:
+        if field.role is Role.FORWARDED:
+            found.setdefault(field.name, []).append(field.value)
+    out = [
+        b"X-Forwarded-For: " + b", ".join([*found.get(b"x-forwarded-for", []), client.peer]),
+        b"X-Forwarded-Host: " + b", ".join(found.get(b"x-forwarded-host", [host])),
+        b"X-Forwarded-Proto: " + b", ".join(found.get(b"x-forwarded-proto", [client.scheme])),
+    ]
+    if b"forwarded" in found:
+        node = b'"[%b]"' % client.peer if b":" in client.peer else client.peer
+        element = b"for=%b;proto=%b" % (node, client.scheme)
+        out.append(b"Forwarded: " + b", ".join([*found[b"forwarded"], element]))
+    if b"x-real-ip" in found:
+        out.append(b"X-Real-IP: " + found[b"x-real-ip"][-1])
+    return b"\r\n".join([*out, b""])
 
 
-def _lower(name: bytes) -> str:
-    return name.decode("latin-1").lower()
-
-
-def named_by_connection(fields: Fields) -> frozenset[str]:
-    """The options of `Connection` (RFC 9110 7.6.1), lower case."""
-    return frozenset(
-        option.strip(" \t").lower()
-        for name, value in fields
-        if _lower(name) == "connection"
-        for option in value.decode("latin-1").split(",")
-    )
-
-
-def is_never_passed(name: str, credential_fields: frozenset[str]) -> bool:
+def is_never_passed(name: bytes, credential_fields: frozenset[bytes]) -> bool:
     """Whether no `pass_headers` may open the field called `name` (lower case).
 
-    `credential_fields`: where clients put tokens and we put the upstream's key. A client's token must not go up, and
-    framing, hop-by-hop fields and our own are not the client's to say.
+    `credential_fields`: where clients put tokens and we put the upstream's key, in plain spelling. A client's token
+    must not go up, and framing, hop-by-hop fields and our own are not the client's to say.
     """
-    plain = _plain(name)
-    return (
-        plain in _plain_names(credential_fields)
-        or plain in HOP_BY_HOP
-        or plain in _FRAMING
-        or plain in _OURS
-        or plain in ("authorization", "proxy-authorization")
+    plain = plain_spelling(name)
+    return plain in credential_fields or plain in _OURS_ALONE or role_of(plain) in _NEVER_UP
+
+
+def lines_down(
+    ordinary: Sequence[FieldLine],
+    special: Sequence[FieldLine],
+    options: frozenset[bytes],
+    passed: frozenset[bytes],
+    *,
+    private: bool = True,
+) -> bytes:
+    """The fields that come down, but for framing and the request's id: the upstream's, less hop-by-hop ones and its
+    login's cookies.
+
+    An answer to a token is one person's: a cache between us and the client must not keep it for others. (`private`
+    False: an interim answer, which nobody keeps.)
+    """
+    if options - _PERSISTENCE:
+        ordinary = [field for field in ordinary if field.name not in options]
+        special = [field for field in special if field.name not in options]
+    lines = [field.sent for field in ordinary]
+    cached = b"Cache-Control: private\r\n" if private else b""
+    for field in special:
+        role = field.role
+        if role is Role.CACHE_CONTROL:
+            cached = b""
+        if role not in _DROPPED_DOWN or (role is Role.SET_COOKIE and field.name in passed):
+            lines.append(field.sent)
+    lines.append(cached)
+    return b"".join(lines)
+
+
+def trailers_down(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The trailer section that comes down (RFC 9110 6.5), without the line that ends it."""
+    return b"".join(
+        b"%b: %b\r\n" % (name, value) for name, value in trailers if role_of(name.lower()) not in _NOT_IN_TRAILERS
     )
-
-
-def is_dropped(name: str, rules: UpRules) -> bool:
-    """Whether a client's field called `name` (lower case) stays behind.
-
-    Another spelling of such a field, with `_` or `.` for `-`, goes the same way: CGI-like upstreams read them alike.
-    """
-    if is_never_passed(name, rules.credential_fields):
-        return True
-    plain = _plain(name)
-    dropped = (
-        plain in _CREDENTIALS or plain.startswith(_CREDENTIAL_PREFIXES) or plain in _OVERRIDES or plain in _FORWARDED
-    )
-    return dropped and name not in rules.passed
-
-
-def _forwarded(fields: Fields, client: Client) -> Iterable[tuple[bytes, bytes]]:
-    """What we assert about where the request comes from, extending what a trusted peer asserted."""
-    found: dict[str, list[bytes]] = {}
-    if client.trusted:
-        for name, value in fields:
-            if (lower := _lower(name)) in _FORWARDED:
-                found.setdefault(lower, []).append(value)
-    peer = str(client.peer).encode() if client.peer is not None else b"unknown"
-    yield b"X-Forwarded-For", b", ".join([*found.get("x-forwarded-for", []), peer])
-    yield b"X-Forwarded-Host", b", ".join(found.get("x-forwarded-host", [client.host]))
-    yield b"X-Forwarded-Proto", b", ".join(found.get("x-forwarded-proto", [client.scheme.encode()]))
-    if "forwarded" in found:
-        node = f'"[{peer.decode()}]"' if b":" in peer else peer.decode()
-        element = f"for={node};proto={client.scheme}".encode()
-        yield b"Forwarded", b", ".join([*found["forwarded"], element])
-    if "x-real-ip" in found:
-        yield b"X-Real-IP", found["x-real-ip"][-1]
-
-
-def fields_up(fields: Fields, rules: UpRules, client: Client) -> list[tuple[bytes, bytes]]:
-    """The fields that go up: the client's, less what stays behind, then ours."""
-    options = named_by_connection(fields)
-    out = [(b"Host", rules.host)]
-    out += [
-        (name, value)
-        for name, value in fields
-        if (lower := _lower(name)) not in options and not is_dropped(lower, rules)
-    ]
-    out += _forwarded(fields, client)
-    via = [value for name, value in fields if _lower(name) == "via" and "via" not in options]
-    out.append((b"Via", b", ".join([*via, _VIA])))
-    out.append((b"X-Request-Id", client.request_id.encode()))
-    out.append((b"X-Token-Id", client.token_id.encode()))
-    if rules.credential is not None:
-        name, value = rules.credential
-        out.append((name, value.reveal().encode("ascii")))
-    return out
-
-
-def fields_down(fields: Fields, passed: Iterable[str], *, request_id: str) -> list[tuple[bytes, bytes]]:
-    """The fields that come down: the upstream's, less hop-by-hop ones and its login's cookies, then ours.
-
-    An answer to a token is one person's: a cache between us and the client must not keep it for others.
-    """
-    options = named_by_connection(fields)
-    dropped = _FROM_UPSTREAM - (_COOKIES & frozenset(passed))
-    out = [(name, value) for name, value in fields if (lower := _lower(name)) not in options and lower not in dropped]
-    if not any(_lower(name) == "cache-control" for name, _ in out):
-        out.append((b"Cache-Control", b"private"))
-    out.append((b"X-Request-Id", request_id.encode()))
-    return out

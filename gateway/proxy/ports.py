@@ -1,47 +1,9 @@
-"""The two ends of a relay, in the relay's words. Today aiohttp stands behind both."""
+"""The client's side of an exchange, in the relay's words."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
-
-import msgspec
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from gateway.reason import Deny
-
-Fields = Sequence[tuple[bytes, bytes]]
-"""Header fields in their order, names as sent."""
-
-
-class ClientGone(Exception):  # noqa: N818 - it says what is the case
-    """The client has closed its end: there is nobody left to answer."""
-
-
-class BodyRefused(Exception):  # noqa: N818 - it says what is the case
-    """The client's body is too large, too slow, cut or malformed; `deny` says which."""
-
-    def __init__(self, deny: Deny) -> None:
-        super().__init__(deny.reason)
-        self.deny = deny
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """A request as it goes up. `target` is origin form. `length` None with a body: chunked."""
-
-    method: str
-    target: bytes
-    fields: Fields
-    has_body: bool
-    length: int | None
-
-
-class Incoming(msgspec.Struct, frozen=True):
-    """The head of an upstream's answer. `length` None with a body: unknown."""
-
-    status: int
-    phrase: str
-    fields: Fields
-    length: int | None
-    has_body: bool
 
 
 class UpstreamFailed(Exception):  # noqa: N818 - it says what is the case
@@ -52,41 +14,45 @@ class UpstreamFailed(Exception):  # noqa: N818 - it says what is the case
         self.timeout = timeout
 
 
-class UpstreamAnswer(Protocol):
-    """An answer under way."""
+class ClientSide(Protocol):
+    """One request's client, as its relay sees it. No method waits.
 
-    head: Incoming
+    Exactly one of `done`, `fail` and `abort` ends an exchange, and is the last that its relay calls.
+    """
 
-    def body(self) -> AsyncIterator[bytes]:
-        """The body, in pieces as they come. Raises UpstreamFailed when it breaks off."""
+    is_1_1: bool
+    """The client speaks HTTP/1.1, so that it knows chunks and interim answers."""
+    request_id: bytes
 
+    def begin(self, status: int, *, ends_with_close: bool) -> bytes:
+        """An answer of this status begins: what its head says of the connection, as lines.
 
-class Upstream(Protocol):
-    """One API's upstream."""
-
-    def exchange(self, request: Outgoing, body: AsyncIterator[bytes]) -> AbstractAsyncContextManager[UpstreamAnswer]:
-        """Send `request`, with `body` as it comes; entered when the answer's head is there. Raises UpstreamFailed,
-        and BodyRefused when the client's body was at fault: the upstream has seen no end of it then.
+        `ends_with_close`: the end of the connection is the end of the body.
         """
 
-    async def close(self) -> None:
-        """Close every connection."""
+    def write(self, data: bytes) -> None:
+        """Send these bytes after all before them."""
 
+    def done(self) -> None:
+        """The answer is written to its end."""
 
-class ClientConnection(Protocol):
-    """The client's side of one request."""
-
-    def body(self) -> AsyncIterator[bytes]:
-        """The request's body, in pieces as they come. Raises BodyRefused."""
-
-    async def start(self, head: Incoming) -> None:
-        """Send the answer's head. Raises ClientGone."""
-
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body; returns when the client keeps up. Raises ClientGone."""
-
-    async def finish(self) -> None:
-        """End the answer cleanly. Raises ClientGone."""
+    def fail(self, deny: Deny) -> None:
+        """There is no answer, and nothing of one was sent but interim ones."""
 
     def abort(self) -> None:
         """Break the connection off: the client must see that the answer is not whole."""
+
+    def hold_body(self) -> None:
+        """The upstream does not keep up: no more of the request's body for now."""
+
+    def resume_body(self) -> None:
+        """It keeps up again."""
+
+    def open_tunnel(self) -> None:
+        """From now on what the client sends goes to `Relay.send_through`."""
+
+    def end_sending(self) -> bool:
+        """In a tunnel: the upstream sends nothing more. False: the connection cannot be closed by half."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` in a task that ends with the exchange."""

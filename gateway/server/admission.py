@@ -1,11 +1,13 @@
 """From a judged head to a decision: the shell around `decide`."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 import structlog
 
+from gateway.access.compiled import CompiledToken
 from gateway.access.decide import decide
 from gateway.access.decision import Allow, Need
 from gateway.access.ports import Action, Actor, Conflict, Miss, NotReplicated, StoreUnavailable, Tokens, TokenStore
@@ -14,22 +16,42 @@ from gateway.access.question import Question
 from gateway.catalog.api import Route
 from gateway.catalog.route_table import Matched, RouteTable
 from gateway.catalog.target import Target
+from gateway.proxy.field_line import FieldLine
 from gateway.reason import Deny, Reason
 from gateway.server.head import Head
+from gateway.server.shown_lines import ShownLines
 from gateway.tokens.condition import Address
-from gateway.tokens.credential import read_credential
+from gateway.tokens.credential import read_value
 from gateway.tokens.digest import Peppers
 from gateway.tokens.lifecycle import resign
 from gateway.tokens.secret import Credential
 
 log = structlog.get_logger(__name__)
+_MISSING: Final = Deny(reason=Reason.MISSING_CREDENTIALS)
+_MALFORMED: Final = Deny(reason=Reason.MALFORMED_CREDENTIALS)
 _RESIGN_PAUSE: Final = 10.0
 """Seconds after a failure: a store that is away would hold up each request."""
 
 
+@lru_cache(maxsize=4096)
 def label(method: str, route: Route) -> str:
     """What logs and counters call a request for `route`: there are only so many of them, whatever clients send."""
     return f"{'GET' if method == 'HEAD' else method} {route.text}"  # a GET route serves HEAD too
+
+
+def _counts(principal: Principal, now: float) -> bool:
+    """Whether the digest that was proved has not ended."""
+    ends = principal.digest.ends
+    return ends is None or now < ends
+
+
+class Pending(msgspec.Struct, frozen=True, gc=False):
+    """Not decided: the token has to be read, or, where it has proved itself, its digest made anew."""
+
+    credential: Credential
+    line: bytes
+    field: FieldLine
+    principal: Principal | None = None
 
 
 class Admission:
@@ -41,34 +63,63 @@ class Admission:
         store: TokenStore,
         table: RouteTable,
         *,
-        credential_fields: frozenset[str],
         peppers: Peppers,
         clock: Callable[[], float],
+        shown: ShownLines,
     ) -> None:
-        """`credential_fields`: lower-case names of the fields in which a token may come; `clock`: Unix seconds."""
+        """`clock`: Unix seconds; `shown`: the lines of credentials that have proved themselves."""
         self._tokens = tokens
         self._store = store
         self._table = table
-        self._credential_fields = credential_fields
         self._peppers = peppers
         self._clock = clock
+        self._shown = shown
         self._resign_from = 0.0
 
-    async def admit(self, head: Head, address: Address | None, request_id: str) -> Allow | Deny:
-        """The decision on `head`, sent from `address`. Without I/O where the token is in memory."""
-        credential = read_credential(head.fields, self._credential_fields)
+    def admit(self, head: Head, address: Address | None) -> Allow | Deny | Pending:
+        """The decision on `head`, sent from `address`, if the token is in memory. Never waits."""
+        shown = head.shown
+        if shown is not None:
+            principal = shown.principal
+            # What was compared once need not be compared again, while that very token is in force.
+            if self._tokens.look(principal.token.id) is principal.token and _counts(principal, self._clock()):
+                return self.decide(principal, head.method, head.target, address)
+        if len(head.credentials) != 1:
+            return _MISSING if not head.credentials else _MALFORMED
+        line, field = head.credentials[0]
+        credential = read_value(field.name.decode("ascii"), field.value)
         if isinstance(credential, Deny):
             return credential
         found = self._tokens.look(credential.token_id)
-        if isinstance(found, Miss):
-            found = await self._tokens.fetch(credential.token_id, address)
+        pending = Pending(credential, line, field)
+        return pending if isinstance(found, Miss) else self._judge(pending, found, head, address)
+
+    async def resolve(self, pending: Pending, head: Head, address: Address | None, request_id: str) -> Allow | Deny:
+        """The decision on `head`, with what was pending fetched, or done."""
+        principal = pending.principal
+        if principal is None:
+            found = await self._tokens.fetch(pending.credential.token_id, address)
+            outcome = self._judge(pending, found, head, address)
+            if not isinstance(outcome, Pending):
+                return outcome
+            principal = outcome.principal
+            assert principal is not None  # noqa: S101 - `_judge` leaves nothing else pending
+        principal = await self._resign(principal, pending.credential, request_id)
+        return self.decide(principal, head.method, head.target, address)
+
+    def _judge(
+        self, pending: Pending, found: CompiledToken | Deny | None, head: Head, address: Address | None
+    ) -> Allow | Deny | Pending:
+        """The decision, now that the token was `found`, or not."""
         if isinstance(found, Deny):
             return found
-        principal = prove(credential, found, self._peppers, self._clock())
+        now = self._clock()
+        principal = prove(pending.credential, found, self._peppers, now)
         if isinstance(principal, Deny):
             return principal
-        if not self._peppers.is_current(principal.digest) and self._clock() >= self._resign_from:
-            principal = await self._resign(principal, credential, request_id)
+        if not self._peppers.is_current(principal.digest) and now >= self._resign_from:
+            return msgspec.structs.replace(pending, principal=principal)
+        self._shown.enter(pending.line, pending.field, principal)
         return self.decide(principal, head.method, head.target, address)
 
     def decide(self, principal: Principal, method: str, target: Target, address: Address | None) -> Allow | Deny:

@@ -1,7 +1,7 @@
 """Where a request comes from: the peer, or what proxies of ours say of it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -30,16 +30,18 @@ def is_trusted(address: Address | None, trusted: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in trusted)
 
 
-def client_address(peer: Address | None, forwarded_for: Sequence[bytes], trusted: Sequence[Network]) -> Address | None:
+def client_address(
+    peer: Address | None, forwarded_for: Sequence[bytes], trusts: Callable[[Address | None], bool]
+) -> Address | None:
     """The client's address: the first, from right to left, that is not a trusted proxy's.
 
-    `forwarded_for`: the values of all `X-Forwarded-For` fields, believed only as far as a trusted proxy wrote them.
+    `trusts`: whether a peer is a proxy of ours (None: it came by a Unix socket); `forwarded_for`: the values of all `X-Forwarded-For` fields, believed only as far as a trusted proxy wrote them.
     None: a trusted proxy passed on something that is no address; no condition holds then.
     """
     hops = [hop.strip(" \t") for hop in b",".join(forwarded_for).decode("latin-1").split(",")]
     address = peer
     for hop in reversed([hop for hop in hops if hop]):
-        if not is_trusted(address, trusted):
+        if not trusts(address):
             return address
         address = parse_address(hop)
         if address is None:

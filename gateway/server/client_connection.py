@@ -1,323 +1,670 @@
-"""The client's side, on aiohttp's server: a `ClientConnection` for the relay, and the protocol beneath it.
+"""A client's connection: reads requests strictly, one at a time, and writes what answers them.
 
-aiohttp reads requests and keeps the connection; every byte of an answer is written here, since aiohttp's own
-responses invent fields (Server, Content-Type), and since its parser's refusals must wear the envelope too.
+Of aiohttp's `RequestHandler` the place in its `Server` is used, and nothing of its parser, its tasks or its timers: see
+`aiohttp_parts.py`. What is to become of a request, the `Handler` says; how a body is cut off, drained or held up, and
+whether the connection goes on, is decided here.
 """
 
 import asyncio
 import http
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import Coroutine
 from email.utils import formatdate
-from typing import Any, Final
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Final, Protocol
 
-from aiohttp import web
-from aiohttp.http_exceptions import (
-    BadHttpMessage,
-    BadStatusLine,
-    InvalidURLError,
-    LineTooLong,
-    TransferEncodingError,
-)
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_exceptions import HTTPException
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
-
-from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS
-from gateway.proxy.ports import BodyRefused, ClientGone, Incoming
-from gateway.reason import Answer, Deny, Reason, refuse
+from gateway.proxy.body import BodyFault, ChunkedBody, Decoder, LengthBody, UntilClose
+from gateway.proxy.deadlines import Deadlines
+from gateway.proxy.field_line import Role
+from gateway.proxy.header_rules import Client
+from gateway.proxy.ports import ClientSide
+from gateway.reason import Answer, Deny, Reason
+from gateway.server.aiohttp_parts import AiohttpConnection, Server
+from gateway.server.client_address import parse_address
+from gateway.server.exchange import Exchange
+from gateway.server.head import Head, HeadReader, Unfinished
+from gateway.server.proxy_protocol import Fault, NotYet, read_proxy_header
 from gateway.server.request_id import request_id
+from gateway.tokens.condition import Address
 
+_WRITE_BUFFER: Final = 0
+"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for."""
+_DISCARDED: Final = 64 * 1024
+"""Bytes of a body that are read after its request was answered, for the sake of the next request."""
+_HEARD: Final = 256 * 1024
+"""And where there is none: only so that the client hears the answer instead of a reset."""
+_DISCARD_TIMEOUT: Final = 1.0
+"""Seconds."""
 _RESET: Final = struct.pack("ii", 1, 0)
-_HEAD_IN_PIECES: Final = LARGEST_HEAD + 8 * MOST_FIELDS
-"""Bytes of a head with what `is_too_large` does not count: colons, blanks, line ends, the version."""
-_DRAINED: Final = 64 * 1024
-_DRAIN_TIMEOUT: Final = 1.0
-_PARSER_FAULTS: Final = (
-    (BadStatusLine, "line"),
-    (InvalidURLError, "path"),
-    (TransferEncodingError, "body"),
-)
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
+NO_BODY: Final = LengthBody(0)
+_UNREADABLE: Final = UntilClose()
+"""In the place of a body of which nobody knows where it ends."""
+_NOBODY: Final = Client(b"unknown", b"http", trusted=False)
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 
 
-class AiohttpConnection:
-    """One request's client side."""
+class State(Enum):
+    """What the next byte of a connection is."""
 
-    def __init__(self, request: web.BaseRequest, *, max_body: int, body_idle_timeout: float) -> None:
-        """`max_body` in bytes, 0: no limit; `body_idle_timeout` in seconds."""
-        self._request = request
-        self._max_body = max_body
-        self._body_idle_timeout = body_idle_timeout
-        self._owes_continue = False
-        self._free = asyncio.Event()
-        self._free.set()
-        self._is_cut = False
-        self.status = 0
-        self.keep_alive = request.keep_alive
+    PREFACE = "of a PROXY header"
+    HEAD = "of a request's head"
+    BUSY = "to wait: a request is in hand, and all of it has come"
+    BODY = "of the body of the request in hand"
+    TUNNEL = "the upstream's"
+    DISCARD = "nobody's: what is left of a request that was answered"
+    CLOSED = "to be ignored"
 
-    def expect_continue(self) -> None:
-        """The client waits for a 100 before it sends its body: `body` sends it, a refusal does not."""
-        self._owes_continue = True
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """See `ClientConnection.body`."""
-        if self._owes_continue:
-            self._owes_continue = False
-            await self._write(_CONTINUE)
-        received = 0
-        content = self._request.content
-        while True:
-            self._free.clear()
-            try:
-                async with asyncio.timeout(self._body_idle_timeout):
-                    piece = await content.readany()
-            except TimeoutError as error:
-                raise self._refused(Reason.REQUEST_TIMEOUT) from error
-            except (web.RequestPayloadError, OSError, HTTPException) as error:
-                if self._is_cut:
-                    raise self._refused(Reason.DRAINING) from error
-                raise self._refused(Reason.BAD_REQUEST, "body: cut, or not framed as it should be") from error
-            finally:
-                self._free.set()
-            if not piece:
-                return
-            received += len(piece)
-            if self._max_body and received > self._max_body:
-                raise self._refused(Reason.BODY_TOO_LARGE)
-            yield piece
+class BodySink(Protocol):
+    """Where a body goes. `refused` instead of `finish`: it is none; whoever had it has not begun to answer."""
 
-    def _refused(self, reason: Reason, detail: str = "") -> BodyRefused:
-        self.keep_alive = False
-        return BodyRefused(Deny(reason=reason, detail=detail))
+    def send(self, data: bytes) -> None:
+        """A piece of it."""
 
-    async def start(self, head: Incoming) -> None:
-        """See `ClientConnection.start`."""
-        fields = list(head.fields)
-        chunked = head.has_body and head.length is None and self._request.version >= (1, 1)
-        if chunked:
-            fields.append((b"Transfer-Encoding", b"chunked"))
-        elif head.has_body and head.length is not None:
-            fields.append((b"Content-Length", str(head.length).encode()))
-        elif head.has_body:
-            self.keep_alive = False  # HTTP/1.0: the end of the connection is the end of the body
-        await self._write_head(head.status, head.phrase, fields)
-        if chunked:
-            self._request.writer.enable_chunking()
+    def finish(self) -> None:
+        """It is whole."""
 
-    async def _write_head(self, status: int, phrase: str, fields: list[tuple[bytes, bytes]]) -> None:
-        self.status = status
-        if self._owes_continue:
-            # It got no 100, so it may send the body or not: nobody can tell what the next byte is.
-            self.keep_alive = False
-        if not self.keep_alive:
-            fields = [*fields, (b"Connection", b"close")]
-        elif self._request.version < (1, 1):
-            fields = [*fields, (b"Connection", b"keep-alive")]
-        lines = [f"HTTP/1.1 {status} {phrase}".encode("latin-1", "replace")]
-        lines += [b"%b: %b" % field for field in fields]
-        await self._write(b"\r\n".join([*lines, b"", b""]))
+    def refused(self, deny: Deny) -> None:
+        """It does not come to its end, for this reason."""
 
-    async def write(self, data: bytes) -> None:
-        """See `ClientConnection.write`."""
-        await self._write(data)
 
-    async def _write(self, data: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._body_idle_timeout):
-                await self._request.writer.write(data)
-        except (ConnectionError, TimeoutError) as error:  # gone, or it does not read any more
-            raise ClientGone from error
+class Collected(BodySink):
+    """A body that is needed whole."""
 
-    async def finish(self) -> None:
-        """See `ClientConnection.finish`."""
-        transport = self._request.transport
-        try:
-            await self._request.writer.write_eof()
-            if transport is not None and transport.get_write_buffer_size():
-                await self._flush(transport)
-        except (ConnectionError, TimeoutError) as error:
-            raise ClientGone from error
+    def __init__(self, most: int) -> None:
+        """`most`: bytes of it."""
+        self._most = most
+        self._body = bytearray()
+        self.outcome: asyncio.Future[bytes | Deny] = asyncio.get_running_loop().create_future()
 
-    async def _flush(self, transport: asyncio.Transport) -> None:
-        """Wait until the client has taken all of the answer: one that does not read is not kept alive."""
-        transport.set_write_buffer_limits(0)
-        try:
-            async with asyncio.timeout(self._body_idle_timeout):
-                await self._request.writer.drain()
-        finally:
-            transport.set_write_buffer_limits()
+    def send(self, data: bytes) -> None:
+        """See `BodySink`."""
+        self._body += data
+        if len(self._body) > self._most:
+            self.refused(too_large(self._most))
 
-    def cut_body(self) -> None:
-        """The gateway ends before the body does: whoever reads it hears of it."""
-        self._is_cut = True
-        if not self._request.content.is_eof():
-            self._request.content.set_exception(web.RequestPayloadError("draining"))
+    def finish(self) -> None:
+        """See `BodySink`."""
+        self._end(bytes(self._body))
+
+    def refused(self, deny: Deny) -> None:
+        """See `BodySink`."""
+        self._end(deny)
+
+    def _end(self, outcome: bytes | Deny) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+def too_large(most: int) -> Deny:
+    """The refusal of a body of more than `most` bytes."""
+    return Deny(reason=Reason.BODY_TOO_LARGE, detail=f": at most {most} bytes here")
+
+
+class Handling(Protocol):
+    """What a connection asks of its listener."""
+
+    reader: HeadReader
+    draining: bool
+    max_body: int
+    """Bytes; 0: no limit."""
+
+    def opened(self, connection: "ClientConnection", peer: Address | None) -> bool:
+        """A connection has come; False: there are too many."""
+
+    def is_trusted(self, peer: Address | None) -> bool:
+        """Whether `peer` is a proxy of ours."""
+
+    def begin(self, connection: "ClientConnection", exchange: Exchange) -> None:
+        """A request has come: see that it is answered."""
+
+    def refuse(self, connection: "ClientConnection", exchange: Exchange, deny: Deny) -> None:
+        """Answer that it is refused."""
+
+    def finished(self, exchange: Exchange) -> None:
+        """It was answered, or nobody is there any more to hear the answer."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do `work` beside all else."""
+
+
+class Waits:
+    """The deadlines of one listener's connections."""
+
+    def __init__(self, *, header: float, keep_alive: float, body_idle: float) -> None:
+        """Must be made while the loop runs. Seconds: `header` to send a head, `keep_alive` between two requests,
+        `body_idle` for the next piece of a body, and to take what was written.
+        """
+        loop = asyncio.get_running_loop()
+        self.header: Deadlines[ClientConnection] = Deadlines(loop, header, ClientConnection.head_is_late)
+        self.keep_alive: Deadlines[ClientConnection] = Deadlines(loop, keep_alive, ClientConnection.end)
+        self.body: Deadlines[ClientConnection] = Deadlines(loop, body_idle, ClientConnection.body_is_late)
+        self.taking: Deadlines[ClientConnection] = Deadlines(loop, body_idle, ClientConnection.abort)
+        self.discard: Deadlines[ClientConnection] = Deadlines(loop, _DISCARD_TIMEOUT, ClientConnection.end)
+
+    @property
+    def all(self) -> "tuple[Deadlines[ClientConnection], ...]":
+        """All of them."""
+        return self.header, self.keep_alive, self.body, self.taking, self.discard
+
+    def close(self) -> None:
+        """Nobody is waited for any more."""
+        for deadlines in self.all:
+            deadlines.close()
+
+
+class ClientConnection(AiohttpConnection, ClientSide):
+    """One client's connection: the protocol of its bytes, and the `ClientSide` of the relay."""
+
+    __slots__ = (
+        "_body",
+        "_discarded",
+        "_handling",
+        "_is_full",
+        "_is_held",
+        "_is_reading",
+        "_pending",
+        "_received",
+        "_sink",
+        "_state",
+        "_takes",
+        "_task",
+        "_then_close",
+        "_waits",
+        "client",
+        "exchange",
+        "ip",
+        "is_1_1",
+        "peer",
+        "request_id",
+    )
+
+    def __init__(self, server: Server, handling: Handling, waits: Waits, *, proxy_protocol: bool = False) -> None:
+        """`proxy_protocol`: a trusted peer begins with a PROXY header."""
+        super().__init__(server)
+        self._handling = handling
+        self._waits = waits
+        self._state = State.PREFACE if proxy_protocol else State.HEAD
+        self._pending = b""
+        """What has come, and was not looked at yet."""
+        self._takes = False
+        """`_take` is at work: it goes on by itself with what comes next."""
+        self._is_reading = True
+        self._is_held = False
+        """The upstream does not take more of the body now."""
+        self._is_full = False
+        """The client does not take more of the answer now."""
+        self._body: Decoder = NO_BODY
+        self._sink: BodySink | None = None
+        self._received = self._discarded = 0
+        self._then_close = False
+        self._task: asyncio.Task[None] | None = None
+        self.exchange: Exchange | None = None
+        """The request in hand."""
+        self.peer: Address | None = None
+        self.client = _NOBODY
+        self.ip = ""
+        self.is_1_1 = True
+        self.request_id = b""
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        super().connection_made(transport)
+        assert self.transport is not None  # noqa: S101 - it has just been set
+        self.transport.set_write_buffer_limits(_WRITE_BUFFER)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        name = transport.get_extra_info("peername")
+        self._set_peer(parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None)
+        if self._state is State.PREFACE and not self.client.trusted:
+            self._state = State.HEAD
+        if self._handling.opened(self, self.peer):
+            self._waits.header.arm(self)
+        else:
+            self._refuse_head(Deny(reason=Reason.OVERLOADED))
+
+    def _set_peer(self, peer: Address | None) -> None:
+        is_tls = self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
+        self.peer = peer
+        self.ip = str(peer) if peer is not None else ""
+        self.client = Client(
+            (self.ip or "unknown").encode("ascii"),
+            b"https" if is_tls else b"http",
+            self._handling.is_trusted(peer),
+        )
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See asyncio."""
+        self._state = State.CLOSED
+        for deadlines in self._waits.all:
+            deadlines.disarm(self)
+        self._leave()
+        super().connection_lost(exc)
+
+    def _leave(self) -> None:
+        """Nobody waits for the answer any more."""
+        exchange, self.exchange = self.exchange, None
+        task, self._task = self._task, None
+        self._sink = None
+        if exchange is None:
+            return
+        if exchange.relay is not None:
+            exchange.relay.client_gone()
+        if task is not None:
+            task.cancel()
+        self._handling.finished(exchange)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's never keeps its half open
+        """See asyncio. A client that has closed its sending half counts as gone, but in a tunnel."""
+        if self._state is State.TUNNEL and self.exchange is not None and self.exchange.relay is not None:
+            self.exchange.relay.client_ended()
+            return self._state is State.TUNNEL and self.transport is not None and self.transport.can_write_eof()
+        self._leave()
+        self.end()
+        return False
+
+    def end(self) -> None:
+        """Close the connection when all that was written is sent."""
+        self._state = State.CLOSED
+        if self.transport is not None:
+            self.transport.close()
 
     def abort(self) -> None:
-        """See `ClientConnection.abort`.
+        """See `ClientSide.abort`.
 
         A reset, not a close: to HTTP/1.0 the end of the connection may be the end of the body.
         """
-        self.keep_alive = False
-        transport = self._request.transport
+        self._state = State.CLOSED
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
+        transport = self.transport
         if transport is None:
             return
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
 
-    async def answer(self, answer: Answer, request_id: str) -> None:
-        """Send a whole answer of ours. To HEAD its body stays away, its length does not (RFC 9110 9.3.2)."""
-        fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in answer.fields]
-        fields += [(b"X-Request-Id", request_id.encode()), (b"Date", formatdate(usegmt=True).encode())]
-        if answer.status not in _WITHOUT_LENGTH:
-            fields.append((b"Content-Length", str(len(answer.body)).encode()))
-        await self._write_head(answer.status, http.HTTPStatus(answer.status).phrase, fields)
-        if answer.body and self._request.method != "HEAD":
-            await self._write(answer.body)
-        await self.finish()
+    def close(self) -> None:
+        """See aiohttp: told before `shutdown`, which does it."""
 
-    async def drain(self) -> None:
-        """Read what is left of the body, up to 64 KiB and 1 s, so that the client hears our answer instead of a reset;
-        if there is more, the connection closes.
-        """
-        left = _DRAINED
-        content = self._request.content
-        try:
-            async with asyncio.timeout(_DRAIN_TIMEOUT):
-                await self._free.wait()  # whoever sent the body up was cancelled, and may not have heard of it yet
-                while left > 0 and (piece := await content.readany()):
-                    left -= len(piece)
-        except (TimeoutError, web.RequestPayloadError, OSError):
-            self.keep_alive = False
-        if not content.is_eof():
-            self.keep_alive = False
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
+        """See aiohttp: whoever is here still is cut off."""
+        if self.exchange is not None:
+            self.abort()
+        else:
+            self.end()
 
-
-LogRefusal = Callable[[Deny, str, web.BaseRequest], None]
-"""Told of each request that aiohttp's parser refused: why, its request id, and what there is of it."""
-
-
-class Written(web.StreamResponse):
-    """What aiohttp wants back from a handler; the answer itself is written already."""
-
-    def __init__(self, connection: AiohttpConnection) -> None:
-        super().__init__()
-        self._connection = connection
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request may follow."""
-        return self._connection.keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to do."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to do."""
-
-
-class _Refused(Written):
-    """A refusal that aiohttp's protocol asks for when its parser gave up: written when aiohttp says so."""
-
-    def __init__(self, request: web.BaseRequest, deny: Deny) -> None:
-        connection = AiohttpConnection(request, max_body=0, body_idle_timeout=_DRAIN_TIMEOUT)
-        connection.keep_alive = False
-        super().__init__(connection)
-        self._deny = deny
-        self.request_id = request_id([])
-
-    async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 - the connection has it
-        try:
-            await self._connection.answer(refuse(self._deny), self.request_id)
-        except ClientGone:
-            self._connection.abort()
-
-
-class Protocol(RequestHandler):
-    """aiohttp's server protocol, with the parser's refusals in our envelope."""
-
-    __slots__ = ("_body", "_head_lines", "_head_size", "_is_refused", "_log_refusal")
-
-    def __init__(self, *arguments: Any, log_refusal: LogRefusal, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
-        super().__init__(*arguments, **options)
-        self._log_refusal = log_refusal
-        self._head_size = 0
-        self._head_lines = 0
-        self._is_refused = False
-        self._body: StreamReader | None = None  # of the last head that was read
+    # What comes.
 
     def data_received(self, data: bytes) -> None:
-        """See aiohttp, whose parser limits each line of a head, and not the whole of it."""
-        if self._is_refused:
-            return
-        heads = self._request_count
-        self._head_size += len(data)
-        self._head_lines += data.count(b"\n")
-        super().data_received(data)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._is_refused = True
-            if self._body is not None and not self._body.is_eof():
-                # aiohttp answers for a broken chunk once the request before it is done, which waits for that chunk.
-                self._body.set_exception(web.RequestPayloadError("a chunk that is none"))
-            return
-        if self._request_count != heads:
-            self._body = self._messages[-1][1]
-        if self._request_count != heads or (self._body is not None and not self._body.is_eof()):
-            self._head_size = self._head_lines = 0
-        elif self._head_size > _HEAD_IN_PIECES:
-            self._refuse_head()
+        """See asyncio."""
+        state = self._state
+        if state is State.HEAD:
+            self._pending = self._pending + data if self._pending else data
+            if not self._takes:
+                self._take()
+        elif state is State.BODY and self._sink is not None and not self._pending:
+            self._receive_body(data)
+        elif state is State.TUNNEL:
+            self._send_through(data)
+        elif state is State.DISCARD:
+            self._discard(data)
+        elif state is State.PREFACE:
+            self._read_preface(data)
+        elif state is not State.CLOSED:
+            self._pending += data
+            self._pause()
 
-    def _refuse_head(self) -> None:
-        """Answer 431 for a head that has not ended yet, as aiohttp answers for what its parser refuses."""
-        self._is_refused = True
-        self._request_count += 1
-        error = LineTooLong(b"", LARGEST_HEAD)
-        self._messages.append((_ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _pause(self) -> None:
+        if self._is_reading and self.transport is not None:
+            self._is_reading = False
+            self.transport.pause_reading()
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's text repeats what the client sent
-    ) -> web.StreamResponse:
-        """See aiohttp. Our own handler lets nothing through, so that what comes here comes from the parser."""
-        # The parser says the same of too many fields as of anything else, so the head's lines are counted.
-        if isinstance(exc, LineTooLong) or (type(exc) is BadHttpMessage and self._head_lines > MOST_FIELDS):
-            deny = Deny(reason=Reason.HEAD_TOO_LARGE)
-        elif status == http.HTTPStatus.BAD_REQUEST:
-            detail = next((text for kind, text in _PARSER_FAULTS if isinstance(exc, kind)), "headers")
-            deny = Deny(reason=Reason.BAD_REQUEST, detail=f"{detail}: not HTTP/1.1 as RFC 9112 has it")
+    def _resume(self) -> None:
+        if not self._is_reading and self.transport is not None and not self.transport.is_closing():
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    def _read_preface(self, data: bytes) -> None:
+        self._pending += data
+        found = read_proxy_header(self._pending)
+        if isinstance(found, NotYet):
+            return
+        if isinstance(found, Fault):
+            self.end()  # it speaks another protocol: to whom an answer would go, nobody knows
+            return
+        if found.source is not None:
+            self._set_peer(found.source)
+        self._state = State.HEAD
+        self._pending = self._pending[found.size :]
+        self._take()
+
+    def _take(self) -> None:
+        """Take requests out of what has come, as long as each is answered at once."""
+        self._takes = True
+        try:
+            while self._state is State.HEAD and self._pending:
+                if self._is_full:  # who does not read answers is not read from
+                    self._pause()
+                    return
+                found = self._handling.reader.read(self._pending)
+                if isinstance(found, Unfinished):
+                    if not found.blank and self not in self._waits.header:
+                        self._waits.keep_alive.disarm(self)
+                        self._waits.header.arm(self)
+                    break
+                if isinstance(found, Deny):
+                    self._refuse_head(found)
+                    return
+                self._begin(found)
+        finally:
+            self._takes = False
+        if self._state is State.HEAD:
+            self._resume()
+
+    def _begin(self, head: Head) -> None:
+        waits = self._waits
+        waits.header.disarm(self)
+        waits.keep_alive.disarm(self)
+        self._pending = self._pending[head.size :]
+        self.is_1_1 = head.is_1_1
+        if head.has_body:
+            self._state = State.BODY
+            self._body = ChunkedBody() if head.length is None else LengthBody(head.length)
+            self._received = 0
         else:
-            deny = Deny(reason=Reason.INTERNAL_ERROR)
-        refused = _Refused(request, deny)
-        self._log_refusal(deny, refused.request_id, request)
-        return refused
+            self._state = State.BUSY
+            self._body = NO_BODY
+        exchange = self._new_exchange(head)
+        self._handling.begin(self, exchange)
+
+    def _new_exchange(self, head: Head | None) -> Exchange:
+        name = request_id(() if head is None else [f.value for f in head.special if f.role is Role.REQUEST_ID])
+        self.request_id = name.encode("ascii")
+        exchange = self.exchange = Exchange(time.monotonic(), name, head, self.peer, self.ip)
+        return exchange
+
+    def _refuse_head(self, deny: Deny) -> None:
+        """Answer what no request could be read from: what comes behind it, nobody knows."""
+        self._waits.header.disarm(self)
+        self._waits.keep_alive.disarm(self)
+        self._state = State.BUSY
+        self._body = _UNREADABLE
+        self._handling.refuse(self, self._new_exchange(None), deny)
+
+    def head_is_late(self) -> None:
+        """The client had its time to send a head."""
+        if self._pending:
+            self._refuse_head(Deny(reason=Reason.REQUEST_TIMEOUT))
+        else:
+            self.end()
+
+    # The request's body.
+
+    def whole_body(self) -> bytes | None:
+        """The body of the request in hand, if it is there already; else None, and it has to be streamed."""
+        head = self.exchange.head if self.exchange is not None else None
+        if head is None or head.length is None or len(self._pending) < head.length:
+            return None
+        body = self._pending[: head.length]
+        self._pending = self._pending[head.length :]
+        self._body = NO_BODY
+        self._state = State.BUSY
+        return body
+
+    def stream_to(self, sink: BodySink) -> None:
+        """The body goes to `sink`, as it comes, from `resume_body` on."""
+        self._sink = sink
+        self._is_held = True
+
+    def hold_body(self) -> None:
+        """See `ClientSide.hold_body`."""
+        self._is_held = True
+        self._waits.body.disarm(self)
+        self._pause()
+
+    def resume_body(self) -> None:
+        """See `ClientSide.resume_body`."""
+        if not self._is_held:
+            return
+        self._is_held = False
+        if self._state is State.BODY:
+            self._waits.body.arm(self)
+            if self._pending:
+                data, self._pending = self._pending, b""
+                self._receive_body(data)
+        if not self._is_held and self._state in (State.BODY, State.TUNNEL):
+            self._resume()
+
+    def _receive_body(self, data: bytes) -> None:
+        sink = self._sink
+        if sink is None or self._is_held:
+            self._pending += data
+            self._pause()
+            return
+        body = self._body
+        try:
+            payload = body.decode(data)
+        except BodyFault:
+            self._refuse_body(Deny(reason=Reason.BAD_REQUEST, detail="body: not framed as it should be"))
+            return
+        self._received += len(payload)
+        if self._handling.max_body and self._received > self._handling.max_body:
+            self._refuse_body(Deny(reason=Reason.BODY_TOO_LARGE))
+            return
+        if body.complete:
+            self._waits.body.disarm(self)
+            self._state = State.BUSY
+            self._pending = body.rest
+        else:
+            self._waits.body.arm(self)
+        sink.send(payload)
+        if body.complete and self._sink is sink:
+            sink.finish()
+
+    def _refuse_body(self, deny: Deny) -> None:
+        """The body comes to no end that could be believed."""
+        self._waits.body.disarm(self)
+        self._body = _UNREADABLE
+        sink, self._sink = self._sink, None
+        if self._state is State.BODY:
+            self._state = State.BUSY
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
+        if sink is not None:
+            sink.refused(deny)
+
+    def body_is_late(self) -> None:
+        """The client had its time to send the next piece."""
+        self._refuse_body(Deny(reason=Reason.REQUEST_TIMEOUT))
+
+    def cut_body(self) -> None:
+        """The gateway ends before the body does: whoever reads it hears of it."""
+        if self._state is State.BODY:
+            self._refuse_body(Deny(reason=Reason.DRAINING))
+
+    async def read_body(self, most: int) -> bytes | Deny:
+        """The body of the request in hand, of at most so many bytes, or why there is none."""
+        if self._state is not State.BODY:
+            return b""
+        collected = Collected(most)
+        self.stream_to(collected)
+        self.resume_body()
+        return await collected.outcome
+
+    # The answer.
+
+    def begin(self, status: int, *, ends_with_close: bool) -> bytes:
+        """See `ClientSide.begin`."""
+        exchange = self.exchange
+        if exchange is None:
+            return b""
+        exchange.status = status
+        if (
+            ends_with_close
+            or self._handling.draining
+            # It got no 100, so it may send the body or not: nobody can tell what the next byte is.
+            or (not self._body.complete and exchange.head is not None and exchange.head.expects_continue)
+        ):
+            exchange.keep_alive = False
+        if not exchange.keep_alive:
+            return _CLOSE
+        return b"" if self.is_1_1 else _KEEP_ALIVE
+
+    def write(self, data: bytes) -> None:
+        """See `ClientSide.write`."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def fail(self, deny: Deny) -> None:
+        """See `ClientSide.fail`."""
+        if self.exchange is not None:
+            self._handling.refuse(self, self.exchange, deny)
+
+    def answer(self, answer: Answer) -> None:
+        """Send a whole answer of ours. To HEAD its body stays away, its length does not (RFC 9110 9.3.2)."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        is_head = exchange.head is not None and exchange.head.method == "HEAD"
+        connection = self.begin(answer.status, ends_with_close=False)
+        length = b"" if answer.status in _WITHOUT_LENGTH else b"Content-Length: %d\r\n" % len(answer.body)
+        self.write(
+            b"%b%bX-Request-Id: %b\r\n%b%b%b\r\n%b"
+            % (
+                _first_lines(answer.status, answer.fields),
+                _date(int(time.time())),
+                self.request_id,
+                length,
+                connection,
+                b"",
+                b"" if is_head else answer.body,
+            )
+        )
+        self.done()
+
+    def done(self) -> None:
+        """See `ClientSide.done`."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        self._task = self._sink = None
+        self._is_held = False
+        self._handling.finished(exchange)
+        if self._state is State.CLOSED:
+            return
+        if self._state is State.TUNNEL:
+            self.end()
+        elif exchange.keep_alive and self._body.complete:
+            self._state = State.HEAD
+            if not self._pending:
+                self._waits.keep_alive.arm(self)
+            if not self._takes:
+                self._take()
+        elif self._body.complete and not self._pending:
+            self.end()
+        else:
+            self._begin_discarding(then_close=not exchange.keep_alive)
+
+    def _begin_discarding(self, *, then_close: bool) -> None:
+        self._state = State.DISCARD
+        self._then_close = then_close
+        self._discarded = 0
+        self._waits.body.disarm(self)
+        self._waits.discard.arm(self)
+        if then_close and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        data, self._pending = self._pending, b""
+        self._resume()
+        if data:
+            self._discard(data)
+
+    def _discard(self, data: bytes) -> None:
+        """Read what is left of a request that was answered, so that the client hears the answer instead of a reset."""
+        self._discarded += len(data)
+        if self._discarded > (_HEARD if self._then_close else _DISCARDED):
+            self.end()
+            return
+        if self._then_close:
+            return
+        try:
+            self._body.decode(data)
+        except BodyFault:
+            self._then_close = True
+            return
+        if self._body.complete:
+            self._waits.discard.disarm(self)
+            self._state = State.HEAD
+            self._pending = self._body.rest
+            if not self._pending:
+                self._waits.keep_alive.arm(self)
+            if not self._takes:
+                self._take()
+
+    def pause_writing(self) -> None:
+        """See asyncio: the client does not keep up."""
+        self._is_full = True
+        self._waits.taking.arm(self)
+        if self.exchange is not None and self.exchange.relay is not None:
+            self.exchange.relay.client_full()
+
+    def resume_writing(self) -> None:
+        """See asyncio: it does again."""
+        self._is_full = False
+        self._waits.taking.disarm(self)
+        if self.exchange is not None and self.exchange.relay is not None:
+            self.exchange.relay.client_ready()
+        elif self._state is State.HEAD and not self._takes:
+            self._take()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """See `ClientSide.spawn`."""
+        self._task = self._handling.spawn(work)
+
+    # Tunnels.
+
+    def open_tunnel(self) -> None:
+        """See `ClientSide.open_tunnel`."""
+        self._state = State.TUNNEL
+        data, self._pending = self._pending, b""
+        if data:
+            self._send_through(data)
+        if not self._is_held:
+            self._resume()
+
+    def _send_through(self, data: bytes) -> None:
+        if self.exchange is not None and self.exchange.relay is not None:
+            self.exchange.relay.send_through(data)
+
+    def end_sending(self) -> bool:
+        """See `ClientSide.end_sending`."""
+        if self.transport is None or not self.transport.can_write_eof():
+            return False
+        self.transport.write_eof()
+        return True
+
+    # Ends that somebody else decides on.
+
+    @property
+    def is_idle(self) -> bool:
+        """No request is in hand, and none has begun to come."""
+        return self.exchange is None and self._state is State.HEAD and not self._pending
 
 
-class Server(web.Server):
-    """aiohttp's low-level server over `Protocol`."""
+@lru_cache(maxsize=256)
+def _first_lines(status: int, fields: tuple[tuple[str, str], ...]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in fields), ""]
+    return "\r\n".join(lines).encode("ascii")
 
-    def __init__(self, handler: Any, *, keepalive_timeout: float, log_refusal: LogRefusal) -> None:  # noqa: ANN401 - aiohttp's handler type is private
-        super().__init__(handler, handler_cancellation=True)
-        self._options: dict[str, Any] = {
-            "log_refusal": log_refusal,
-            "keepalive_timeout": keepalive_timeout,
-            "access_log": None,
-            "auto_decompress": False,
-            "lingering_time": 0,  # `AiohttpConnection.drain` does that
-            "max_line_size": LARGEST_HEAD,
-            "max_field_size": LARGEST_HEAD,
-            # One more than allowed, so that `judge_head` sees it, and says 431.
-            "max_headers": MOST_FIELDS + 1,
-        }
 
-    def __call__(self) -> RequestHandler:
-        """A protocol for a new connection."""
-        return Protocol(self, loop=self._loop, **self._options)
+@lru_cache(maxsize=2)
+def _date(now: int) -> bytes:
+    return f"Date: {formatdate(now, usegmt=True)}\r\n".encode("ascii")

@@ -1,27 +1,32 @@
-"""One request, from its head to the end of its answer."""
+"""What becomes of a request: judged, answered or relayed, counted; and how a listener's connections end.
+
+`begin` never waits. An `Allow` goes to its relay at once, a refusal to the client; what has to wait for something (a
+token that is not in memory, the body of a call of the token API, the audit) goes on in a task, by the same functions.
+"""
 
 import asyncio
 import contextlib
+import re
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from gateway.access.decision import Allow
+from gateway.proxy.field_line import KnownLines, Role
 from gateway.proxy.forward import ForwardedRequest
-from gateway.proxy.header_rules import Client
-from gateway.proxy.ports import BodyRefused, ClientGone
-from gateway.reason import REFUSALS, Answer, Deny, Reason, refuse
-from gateway.server.admission import Admission, label
+from gateway.reason import Answer, Deny, Reason, refuse
+from gateway.server.admission import Admission, Pending
+from gateway.server.aiohttp_parts import Server
 from gateway.server.client_address import client_address, is_trusted, parse_address
-from gateway.server.client_connection import AiohttpConnection, Written
-from gateway.server.head import Head, judge_head
+from gateway.server.client_connection import NO_BODY, ClientConnection, Waits
+from gateway.server.exchange import Exchange
+from gateway.server.head import Head, HeadReader
 from gateway.server.ports import Call, Forwarder, Pages, Refused, RefusedCalls, TokenApi, UseCounter
-from gateway.server.request_id import request_id
-from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.access_log import AccessLog, Finished
 from gateway.tokens.condition import Address, Network
 from gateway.tokens.validation import LARGEST_BODY
 
@@ -30,45 +35,307 @@ _LAST_WORDS: Final = 0.5
 """Seconds for saying that the gateway ends, to those whose bodies it waits for no more."""
 _LAST_REQUESTS: Final = 0.5
 """Seconds in which a connection that is kept may bring one more request: it may have been sent already."""
-_GLANCE: Final = 0.02
 _LOOK_AGAIN: Final = 0.5
 """Seconds between two looks at what is relayed: a dead token's streams end within a second."""
 _AT_ONCE: Final = 64
 """Looks that go on together: tokens that are in memory no more are then read together."""
 _LOCAL: Final = frozenset({"localhost"})
+_WEBSOCKET_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_refuse: Final = lru_cache(maxsize=512)(refuse)
+"""Most refusals look alike, and an answer is made of its `Deny` alone."""
 
 
 class Door(msgspec.Struct, frozen=True):
     """What one listener lets in, and where it leads.
 
     `admission`, `forwarder`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is answered;
-    `max_body` in bytes (0: no limit), `body_idle_timeout` in seconds; `refused_calls`, `uses` None: nobody writes down,
-    or counts; `clock`: Unix seconds.
+    `max_body` in bytes (0: no limit), times in seconds; `max_connections` at once, in this process; `refused_calls`,
+    `uses` None: nobody writes down, or counts; `at_once` False: every request goes on in a task; `clock`: Unix seconds.
     """
 
     admission: Admission | None
     token_api: TokenApi
     access_log: AccessLog
+    reader: HeadReader
+    lines: KnownLines
     max_body: int
     body_idle_timeout: float
+    header_timeout: float
+    keepalive_timeout: float
+    max_connections: int = 20_000
+    proxy_protocol: bool = False
     forwarder: Forwarder | None = None
     pages: Pages | None = None
     trusted_proxies: tuple[Network, ...] = ()
+    trusts_unix: bool = False
+    """Who comes by a Unix socket is a proxy of ours."""
     allowed_hosts: frozenset[str] | None = None
     refused_calls: RefusedCalls | None = None
     uses: UseCounter | None = None
+    at_once: bool = True
     clock: Callable[[], float] = time.time
 
 
 class Handler:
-    """Answers the requests of one listener."""
+    """Answers the requests of one listener. Must be made while the loop runs."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]) -> None:
+        """`spawn`: do some work in a task, beside all else."""
         self._door = door
-        self._under_way: set[AiohttpConnection] = set()
-        self._relayed: set[_Exchange] = set()
-        self._idle = asyncio.Event()
-        self._draining = False
+        self.spawn = spawn
+        self.reader = door.reader
+        self.max_body = door.max_body
+        self.draining = False
+        self.server = Server(self._connection)
+        self._waits = Waits(
+            header=door.header_timeout, keep_alive=door.keepalive_timeout, body_idle=door.body_idle_timeout
+        )
+        self._at_once = door.at_once and door.pages is None
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    def _connection(self, server: Server) -> ClientConnection:
+        return ClientConnection(server, self, self._waits, proxy_protocol=self._door.proxy_protocol)
+
+    def _connections(self) -> list[ClientConnection]:
+        return [each for each in self.server.connections if isinstance(each, ClientConnection)]
+
+    # What a connection asks (`Handling`).
+
+    def opened(self, connection: ClientConnection, peer: Address | None) -> bool:
+        """See `Handling.opened`. Room is made by whoever has been idle for longest."""
+        del connection, peer
+        if self.server.size <= self._door.max_connections:
+            return True
+        idle = self._waits.keep_alive.oldest()
+        if idle is None:
+            return False
+        idle.end()
+        return True
+
+    def is_trusted(self, peer: Address | None) -> bool:
+        """See `Handling.is_trusted`. None: it came by a Unix socket."""
+        return self._door.trusts_unix if peer is None else is_trusted(peer, self._door.trusted_proxies)
+
+    def begin(self, connection: ClientConnection, exchange: Exchange) -> None:
+        """See `Handling.begin`."""
+        self._under_way += 1
+        self._quiet.clear()
+        if not self._at_once:
+            connection.spawn(self._attend(connection, exchange))
+            return
+        try:
+            outcome = self._judge(connection, exchange)
+            if isinstance(outcome, Pending) or self._has_to_wait(exchange, outcome):
+                connection.spawn(self._attend(connection, exchange, outcome))
+            elif isinstance(outcome, Deny):
+                self.refuse(connection, exchange, outcome)
+            else:
+                self._forward(connection, exchange, outcome)
+        except Exception:  # the outermost edge: fail closed, and say so in the log
+            self._give_up(connection, exchange)
+
+    def refuse(self, connection: ClientConnection, exchange: Exchange, deny: Deny) -> None:
+        """See `Handling.refuse`."""
+        exchange.deny = deny
+        connection.answer(_refuse(deny))
+
+    def finished(self, exchange: Exchange) -> None:
+        """See `Handling.finished`."""
+        door = self._door
+        head, allow, deny = exchange.head, exchange.allow, exchange.deny
+        token_id, route = exchange.token_id, exchange.route
+        now = door.clock()
+        if door.uses is not None and token_id:  # nobody anonymous bends the numbers
+            door.uses.count(token_id, route, "allowed" if deny is None else deny.reason.value, exchange.ip, now)
+        door.access_log.add(
+            Finished(
+                now,
+                time.monotonic() - exchange.started,
+                exchange.request_id,
+                head.method if head is not None else None,
+                head.target if head is not None else None,
+                allow.route.api.name if allow is not None else "",
+                route,
+                token_id,
+                deny.reason if deny is not None else None,
+                exchange.ip,
+                exchange.status,
+            )
+        )
+        if head is None:
+            return
+        self._under_way -= 1
+        if not self._under_way:
+            self._quiet.set()
+
+    # One request.
+
+    def _judge(self, connection: ClientConnection, exchange: Exchange) -> Allow | Deny | Pending:
+        """Whether it may pass, as far as that is known without waiting."""
+        door = self._door
+        head = exchange.head
+        assert head is not None  # noqa: S101 - it was read
+        if connection.client.trusted:
+            address = client_address(connection.peer, head.values(b"x-forwarded-for"), self.is_trusted)
+            exchange.address, exchange.ip = address, str(address or "")
+        if door.allowed_hosts is not None and not _is_answered(head.host, door.allowed_hosts):
+            return Deny(
+                reason=Reason.BAD_REQUEST,
+                detail="headers: this Host is not answered here (admin.allowed_hosts)",
+            )
+        if door.admission is None:
+            return Deny(reason=Reason.NO_ROUTE, path=head.target.path.decode("ascii"))
+        return self._note(exchange, head, door.admission.admit(head, exchange.address))
+
+    def _note(self, exchange: Exchange, head: Head, outcome: Allow | Deny | Pending) -> Allow | Deny | Pending:
+        """`outcome`, with what follows from it alone."""
+        if isinstance(outcome, Allow):
+            exchange.allow = outcome
+        if head.fresh and (isinstance(outcome, Allow) or (isinstance(outcome, Deny) and outcome.token_id)):
+            self._door.lines.learn(head.fresh)
+        return outcome
+
+    def _has_to_wait(self, exchange: Exchange, outcome: Allow | Deny) -> bool:
+        """Whether something has to be awaited before this can be answered."""
+        if isinstance(outcome, Allow):
+            return bool(outcome.route.operation)
+        calls, head = self._door.refused_calls, exchange.head
+        return bool(calls is not None and head is not None and outcome.token_id and calls.concerns(head.target))
+
+    async def _attend(
+        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Pending | None = None
+    ) -> None:
+        """See that the request is answered. Nothing but cancellation gets out of here."""
+        try:
+            answer = await self._outcome(connection, exchange, outcome)
+            if isinstance(answer, Allow):
+                self._forward(connection, exchange, answer)
+            elif isinstance(answer, Deny):
+                exchange.deny = answer
+                await self._write_down(exchange, answer)
+                self.refuse(connection, exchange, answer)
+            else:
+                connection.answer(answer)
+        except Exception:  # the outermost edge: fail closed, and say so in the log
+            self._give_up(connection, exchange)
+
+    async def _outcome(
+        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Pending | None
+    ) -> Allow | Answer | Deny:
+        """The answer, or an Allow of what is to be forwarded."""
+        door, head = self._door, exchange.head
+        assert head is not None  # noqa: S101 - it was read
+        if outcome is None:
+            outcome = self._judge(connection, exchange)
+            if door.pages is not None and not _is_refused_host(outcome):
+                page = await door.pages.answer(head.method, head.target.path)
+                if page is not None:
+                    return page
+        if isinstance(outcome, Pending):
+            assert door.admission is not None  # noqa: S101 - who else had it pending?
+            outcome = self._note(
+                exchange,
+                head,
+                await door.admission.resolve(outcome, head, exchange.address, exchange.request_id),
+            )
+        if isinstance(outcome, Allow) and outcome.route.operation:
+            return await self._call(connection, exchange, outcome, head)
+        assert not isinstance(outcome, Pending)  # noqa: S101 - `resolve` leaves none
+        return outcome
+
+    async def _call(self, connection: ClientConnection, exchange: Exchange, allow: Allow, head: Head) -> Answer | Deny:
+        """What the token API answers."""
+        if head.length is not None and head.length > LARGEST_BODY:
+            return _TOO_LARGE
+        body = await connection.read_body(LARGEST_BODY)
+        if isinstance(body, Deny):
+            return body
+        if dead := await self._why_not_any_more(exchange):  # a body may take long to come
+            return dead
+        call = Call(
+            query=head.target.query or b"",
+            body=body,
+            if_match=tuple(head.values(b"if-match")),
+            address=exchange.ip,
+            request_id=exchange.request_id,
+        )
+        return await self._door.token_api.answer(allow, call)
+
+    async def _write_down(self, exchange: Exchange, deny: Deny) -> None:
+        """Put a refusal into the audit, if it has to be there, before it is answered."""
+        calls, head = self._door.refused_calls, exchange.head
+        if calls is None or head is None or not exchange.token_id:
+            return
+        await calls.write(
+            Refused(
+                deny=deny,
+                method=head.method,
+                target=head.target,
+                token_id=exchange.token_id,
+                owner=exchange.allow.principal.token.owner.key if exchange.allow else deny.owner,
+                address=exchange.ip,
+                request_id=exchange.request_id,
+            ),
+            self._door.clock(),
+        )
+
+    def _forward(self, connection: ClientConnection, exchange: Exchange, allow: Allow) -> None:
+        """Begin the relay, or say why there is none."""
+        door, head = self._door, exchange.head
+        if door.forwarder is None or head is None:
+            self.refuse(connection, exchange, Deny(reason=Reason.INTERNAL_ERROR))
+            return
+        if door.max_body and (head.length or 0) > door.max_body:
+            self.refuse(connection, exchange, Deny(reason=Reason.BODY_TOO_LARGE))
+            return
+        upgrade = head.upgrade and allow.route.websocket and _asks_for_websocket(head)
+        if upgrade:
+            # What comes behind it waits for the 101; if that does not come, nobody knows what it is.
+            exchange.keep_alive = False
+        body = connection.whole_body() if head.has_body else b""
+        request = ForwardedRequest(
+            head.ordinary,
+            head.special,
+            head.options,
+            head.host,
+            head.has_body,
+            head.length,
+            head.expects_continue,
+            body,
+            upgrade,
+        )
+        relay = door.forwarder.relay(allow, head.method, request, connection.client, connection)
+        if isinstance(relay, Deny):
+            self.refuse(connection, exchange, relay)
+            return
+        exchange.relay = relay
+        if body is None:
+            connection.stream_to(relay)
+        if not relay.start():
+            connection.spawn(self._connect(connection, exchange))
+
+    async def _connect(self, connection: ClientConnection, exchange: Exchange) -> None:
+        try:
+            if exchange.relay is not None:
+                await exchange.relay.connect()
+        except Exception:  # the outermost edge
+            self._give_up(connection, exchange)
+
+    def _give_up(self, connection: ClientConnection, exchange: Exchange) -> None:
+        """Answer that we failed, if nothing was answered yet; else break off."""
+        log.exception("request failed", request_id=exchange.request_id)
+        if exchange.relay is not None:
+            exchange.relay.client_gone()
+        if exchange.status:
+            exchange.deny = Deny(reason=Reason.INTERNAL_ERROR)
+            connection.abort()
+            return
+        exchange.keep_alive = False
+        self.refuse(connection, exchange, Deny(reason=Reason.INTERNAL_ERROR))
+
+    # Ends.
 
     async def cut_dead(self) -> None:
         """Break off what is relayed for tokens that would be refused by now, until cancelled."""
@@ -76,279 +343,87 @@ class Handler:
             await asyncio.sleep(_LOOK_AGAIN)
             # What has just begun ends by itself, or is looked at next time.
             begun_before = time.monotonic() - _LOOK_AGAIN
-            relayed = [exchange for exchange in self._relayed if exchange.started <= begun_before]
+            relayed = [
+                connection
+                for connection in self._connections()
+                if connection.exchange is not None
+                and connection.exchange.relay is not None
+                and connection.exchange.started <= begun_before
+            ]
             for some in range(0, len(relayed), _AT_ONCE):
                 async with asyncio.TaskGroup() as group:
-                    for exchange in relayed[some : some + _AT_ONCE]:
-                        group.create_task(exchange.cut_if_dead())
+                    for connection in relayed[some : some + _AT_ONCE]:
+                        group.create_task(self._cut_if_dead(connection))
 
-    async def drain(self, seconds: float, has_connections: Callable[[], bool]) -> None:
+    async def _cut_if_dead(self, connection: ClientConnection) -> None:
+        exchange = connection.exchange
+        if exchange is None:
+            return
+        why_not = await self._why_not_any_more(exchange)
+        if why_not is not None and connection.exchange is exchange:
+            exchange.deny = why_not
+            log.info("cut off", request_id=exchange.request_id, token=exchange.token_id, reason=why_not.reason)
+            if exchange.relay is not None:
+                exchange.relay.client_gone()
+            connection.abort()
+
+    async def _why_not_any_more(self, exchange: Exchange) -> Deny | None:
+        """Why what was allowed would be refused by now, or None."""
+        admission, allow, head = self._door.admission, exchange.allow, exchange.head
+        if admission is None or allow is None or head is None:
+            return None
+        return await admission.why_not_any_more(allow, head.method, exchange.address)
+
+    async def drain(self, seconds: float) -> None:
         """Let what is under way finish, for so many `seconds` at most; each answer is its connection's last.
 
         Who was promised that his connection is kept may have sent the next request before he could hear otherwise, and
         who has just connected sends his first: for a moment, these are answered too.
         """
-        self._draining = True
-        for connection in self._under_way:
-            if not connection.status:
-                connection.keep_alive = False
+        self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._finished()
+                await self._quiet.wait()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_REQUESTS):
-                        while has_connections():  # noqa: ASYNC110 - aiohttp tells nobody of the last one
-                            await asyncio.sleep(_GLANCE)
-                await self._finished()
-        for connection in self._under_way:
+                        await self.server.emptied()
+                for connection in self._connections():
+                    if connection.is_idle:
+                        connection.end()
+                await self._quiet.wait()
+        for connection in self._connections():
             connection.cut_body()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
-                await self._finished()
+                await self._quiet.wait()
+                await self.server.emptied()  # what was answered is sent, and heard
 
-    async def _finished(self) -> None:
-        if self._under_way:
-            await self._idle.wait()
-
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer `request`. Nothing but cancellation gets out of here."""
-        connection = AiohttpConnection(
-            request, max_body=self._door.max_body, body_idle_timeout=self._door.body_idle_timeout
-        )
-        if self._draining:
-            connection.keep_alive = False
-        self._under_way.add(connection)
-        self._idle.clear()
-        try:
-            return await self._answer(request, connection)
-        finally:
-            self._under_way.remove(connection)
-            if not self._under_way:
-                self._idle.set()
-
-    async def _answer(self, request: web.BaseRequest, connection: AiohttpConnection) -> web.StreamResponse:
-        exchange = _Exchange(self._door, request, connection)
-        self._relayed.add(exchange)
-        try:
-            answer = await exchange.run()
-            if answer is not None:
-                await connection.answer(answer, exchange.request_id)
-            await connection.drain()
-        except ClientGone:
-            connection.abort()
-        except Exception:  # the outermost edge: fail closed, and say so in the log
-            log.exception("request failed", request_id=exchange.request_id)
-            await exchange.give_up()
-        finally:  # a client that left (its request is cancelled then) may have changed something
-            self._relayed.remove(exchange)
-            exchange.count()
-            self._door.access_log.write(
-                request_id=exchange.request_id,
-                method=request.method,
-                target=exchange.head.target if exchange.head else None,
-                allow=exchange.allow,
-                deny=exchange.deny,
-                route=exchange.route,
-                address=exchange.address,
-                status=connection.status,
-                seconds=time.monotonic() - exchange.started,
-            )
-        return Written(connection)
-
-    def log_refusal(self, deny: Deny, request_id: str, request: web.BaseRequest) -> None:
-        """Log a request that aiohttp's parser refused: what it was, nobody knows."""
-        self._door.access_log.write(
-            request_id=request_id,
-            method=None,
-            target=None,
-            allow=None,
-            deny=deny,
-            route="",
-            address=_peer(request),
-            status=REFUSALS[deny.reason].status,
-            seconds=0.0,
-        )
+    def close(self) -> None:
+        """When all connections are closed: nothing is waited for any more, and all is written down."""
+        self._waits.close()
+        self._door.access_log.flush()
 
 
-class _Exchange:
-    """The state of one request, filled in as it becomes known."""
-
-    def __init__(self, door: Door, request: web.BaseRequest, connection: AiohttpConnection) -> None:
-        self._door = door
-        self._request = request
-        self._connection = connection
-        self.started = time.monotonic()
-        self.request_id = request_id([value for name, value in request.raw_headers if name.lower() == b"x-request-id"])
-        self.head: Head | None = None
-        self.address: Address | None = None
-        self.allow: Allow | None = None
-        self.deny: Deny | None = None
-
-    async def run(self) -> Answer | None:
-        """The answer that is still to be sent; None when it was relayed."""
-        outcome = await self._outcome()
-        if isinstance(outcome, Deny):
-            self.deny = outcome
-            await self._write_down(outcome)
-            return refuse(outcome)
-        return outcome
-
-    @property
-    def token_id(self) -> str:
-        """Of the token, once it has proved itself; else ""."""
-        if self.allow is not None:
-            return self.allow.principal.token.id
-        return self.deny.token_id if self.deny is not None else ""
-
-    @property
-    def route(self) -> str:
-        """The label of the route that was asked for; "" where there is none, or nothing was proved."""
-        if self.allow is not None and self.head is not None:
-            return label(self.head.method, self.allow.route)
-        return self.deny.route if self.deny is not None else ""
-
-    def count(self) -> None:
-        """Count the request, whose outcome is known now, for its token. Nobody anonymous bends the numbers."""
-        uses = self._door.uses
-        if uses is not None and (token_id := self.token_id):
-            result = "allowed" if self.deny is None else self.deny.reason.value
-            uses.count(token_id, self.route, result, str(self.address or ""), self._door.clock())
-
-    async def _write_down(self, deny: Deny) -> None:
-        """Put a refusal into the audit, if it has to be there, before it is answered."""
-        calls = self._door.refused_calls
-        if calls is None or self.head is None or not self.token_id:
-            return
-        await calls.write(
-            Refused(
-                deny=deny,
-                method=self.head.method,
-                target=self.head.target,
-                token_id=self.token_id,
-                owner=self.allow.principal.token.owner.key if self.allow else deny.owner,
-                address=str(self.address or ""),
-                request_id=self.request_id,
-            ),
-            self._door.clock(),
-        )
-
-    async def cut_if_dead(self) -> None:
-        """Break off the relay if the token, or its right to this, is gone; what is not relayed is left alone."""
-        if self.allow is None or self.allow.route.operation or self.deny is not None:
-            return
-        why_not = await self._why_not_any_more()
-        if why_not is not None and self.deny is None:
-            self.deny = why_not
-            log.info("cut off", request_id=self.request_id, token=self.token_id, reason=why_not.reason)
-            self._connection.abort()
-
-    async def _why_not_any_more(self) -> Deny | None:
-        """Why what was allowed would be refused by now, or None."""
-        if self._door.admission is None or self.allow is None or self.head is None:
-            return None
-        return await self._door.admission.why_not_any_more(self.allow, self.head.method, self.address)
-
-    async def give_up(self) -> None:
-        """Answer that we failed, if nothing was answered yet; else break off."""
-        self.deny = Deny(reason=Reason.INTERNAL_ERROR)
-        if self._connection.status:
-            self._connection.abort()
-            return
-        self._connection.keep_alive = False
-        try:
-            await self._connection.answer(refuse(self.deny), self.request_id)
-        except ClientGone:
-            self._connection.abort()
-
-    async def _outcome(self) -> Answer | Deny | None:
-        door, request = self._door, self._request
-        head = judge_head(
-            request.method,
-            request.raw_path.encode("utf-8", "surrogateescape"),
-            (request.version.major, request.version.minor),
-            request.raw_headers,
-        )
-        if isinstance(head, Deny):
-            self._connection.keep_alive = False
-            return head
-        self.head = head
-        if head.expects_continue:
-            self._connection.expect_continue()
-        if (head.has_body and head.length is None) or head.values(b"upgrade"):
-            # aiohttp's parser takes the trailers of a chunked body for fields of the next request, and keeps what
-            # stands behind an upgrade to itself: no other request follows on this connection.
-            self._connection.keep_alive = False
-        peer = _peer(request)
-        self.address = client_address(peer, head.values(b"x-forwarded-for"), door.trusted_proxies)
-        if door.allowed_hosts is not None and not _is_answered(head.host, door.allowed_hosts):
-            return Deny(
-                reason=Reason.BAD_REQUEST,
-                detail="headers: this Host is not answered here (admin.allowed_hosts)",
-            )
-        if door.pages is not None:
-            page = await door.pages.answer(head.method, head.target.path)
-            if page is not None:
-                return page
-        if door.admission is None:
-            return Deny(reason=Reason.NO_ROUTE, path=head.target.path.decode("ascii"))
-        decision = await door.admission.admit(head, self.address, self.request_id)
-        if isinstance(decision, Deny):
-            return decision
-        self.allow = decision
-        if decision.route.operation:
-            return await self._call(decision, head)
-        return await self._forward(decision, head, peer)
-
-    async def _call(self, allow: Allow, head: Head) -> Answer | Deny:
-        too_large = Deny(reason=Reason.BODY_TOO_LARGE, detail=f": at most {LARGEST_BODY} bytes here")
-        if head.length is not None and head.length > LARGEST_BODY:
-            return too_large
-        body = bytearray()
-        try:
-            if head.has_body:
-                async for piece in self._connection.body():
-                    body += piece
-                    if len(body) > LARGEST_BODY:
-                        return too_large
-        except BodyRefused as refused:
-            return refused.deny
-        if dead := await self._why_not_any_more():  # a body may take long to come
-            return dead
-        call = Call(
-            query=head.target.query or b"",
-            body=bytes(body),
-            if_match=tuple(head.values(b"if-match")),
-            address=str(self.address or ""),
-            request_id=self.request_id,
-        )
-        return await self._door.token_api.answer(allow, call)
-
-    async def _forward(self, allow: Allow, head: Head, peer: Address | None) -> Deny | None:
-        door = self._door
-        if door.forwarder is None:
-            return Deny(reason=Reason.INTERNAL_ERROR)
-        if door.max_body and (head.length or 0) > door.max_body:
-            return Deny(reason=Reason.BODY_TOO_LARGE)
-        forwarded = ForwardedRequest(
-            method=head.method,
-            fields=head.fields,
-            has_body=head.has_body,
-            length=head.length,
-            client=Client(
-                peer=peer,
-                host=head.host,
-                scheme=self._request.scheme,
-                trusted=is_trusted(peer, door.trusted_proxies),
-                request_id=self.request_id,
-                token_id=allow.principal.token.id,
-            ),
-        )
-        return await door.forwarder.forward(allow, forwarded, self._connection)
+_TOO_LARGE: Final = Deny(reason=Reason.BODY_TOO_LARGE, detail=f": at most {LARGEST_BODY} bytes here")
 
 
-def _peer(request: web.BaseRequest) -> Address | None:
-    name = request.transport.get_extra_info("peername") if request.transport else None
-    return parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None
+def _is_refused_host(outcome: Allow | Deny | Pending) -> bool:
+    return isinstance(outcome, Deny) and outcome.reason is Reason.BAD_REQUEST
+
+
+def _asks_for_websocket(head: Head) -> bool:
+    """Whether it is an opening handshake (RFC 6455 4.2.1)."""
+    upgrades = [field.value.lower() for field in head.special if field.role is Role.UPGRADE]
+    keys, versions = head.values(b"sec-websocket-key"), head.values(b"sec-websocket-version")
+    return (
+        head.method == "GET"
+        and head.is_1_1
+        and upgrades == [b"websocket"]
+        and b"upgrade" in head.options
+        and versions == [b"13"]
+        and len(keys) == 1
+        and _WEBSOCKET_KEY.fullmatch(keys[0]) is not None
+    )
 
 
 def _is_answered(host: bytes, allowed: frozenset[str]) -> bool:

@@ -1,22 +1,29 @@
-"""A request's head, judged: what is in here two readers cannot read differently (RFC 9110, RFC 9112).
+"""A request's head, read strictly: what gets through here no two readers read differently (RFC 9110, RFC 9112).
 
-A pure function of what came over the wire. aiohttp's parser lets through some of what is refused here.
+A pure function of the bytes, and of the table in which lines that were seen before stand with their meanings. In a
+fault's text no byte of what was sent comes back. Where RFC 9112 lets a server be lenient, this one is not: no bare LF,
+no folded line, no blank but the two of a request line, no HTTP/0.9.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from gateway.catalog.target import Target, split_target
-from gateway.proxy.framing import HTTP_1_0, HTTP_1_1, UnknownCoding, fault_in_fields, is_too_large, read_framing
+from gateway.proxy.field_line import TOKEN, FieldLine, KnownLines, Role, is_host, plain_spelling, read_line
+from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, UnknownCoding, read_framing
 from gateway.reason import Deny, Reason
+from gateway.server.shown_lines import Shown
 
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
-_REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
-
-RawFields = Sequence[tuple[bytes, bytes]]
+_END: Final = b"\r\n\r\n"
+_METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+_REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
+_PARTS: Final = 3
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+_OPTIONS: Final = {option: frozenset({option}) for option in (b"keep-alive", b"close")}
+_ORDINARY: Final = Role.ORDINARY
+_HOST: Final = Role.HOST
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -24,79 +31,215 @@ class Head(msgspec.Struct, frozen=True):
 
     method: str
     target: Target
-    fields: tuple[tuple[bytes, bytes], ...]
+    is_1_1: bool
+    """HTTP/1.1; else 1.0."""
+    ordinary: Sequence[FieldLine]
+    """Fields in which a gateway has no part, in their order."""
+    special: Sequence[FieldLine]
+    """All others, in their order."""
     host: bytes
-    version: tuple[int, int]
     has_body: bool
     length: int | None
+    keep_alive: bool
+    """The client keeps its connection after this."""
+    options: frozenset[bytes]
+    """What `Connection` names, in lower case."""
     expects_continue: bool
+    upgrade: bool
+    """Some `Upgrade` was asked for."""
+    credentials: Sequence[tuple[bytes, FieldLine]]
+    """Fields in which some API takes a token, with their lines."""
+    shown: Shown | None
+    """What is known of the one credential's line."""
+    fresh: Sequence[tuple[bytes, FieldLine]]
+    """Lines that were not known."""
+    size: int
+    """Bytes that it takes, its end included."""
 
     def values(self, name: bytes) -> list[bytes]:
         """Values of all fields called `name` (lower case), in their order."""
-        return [value for field, value in self.fields if field.lower() == name]
+        return [field.value for field in (*self.ordinary, *self.special) if field.name == name]
+
+    def first(self, role: Role) -> bytes | None:
+        """The value of the first field of this role, or None."""
+        return next((field.value for field in self.special if field.role is role), None)
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """The head goes on behind what has come. `blank`: nothing of it has come yet."""
+
+    blank: bool
 
 
 def _bad(what: str) -> Deny:
     return Deny(reason=Reason.BAD_REQUEST, detail=what)
 
 
-def judge_head(method: str, raw_target: bytes, version: tuple[int, int], fields: RawFields) -> Head | Deny:
-    """The head, or the first thing wrong with it. `fields`: names as sent, values without surrounding blanks."""
-    if version not in (HTTP_1_0, HTTP_1_1):
+_TOO_LARGE: Final = Deny(reason=Reason.HEAD_TOO_LARGE)
+_BARE: Final = _bad("headers: a line end that is not CRLF")
+_NO_LINE: Final = _bad("line: not METHOD TARGET HTTP/1.1")
+_NOTHING_YET: Final = Unfinished(blank=True)
+_SOME: Final = Unfinished(blank=False)
+
+
+class HeadReader:
+    """Reads the heads that come to one listener."""
+
+    def __init__(
+        self,
+        lines: KnownLines,
+        *,
+        token_fields: frozenset[str],
+        secret_fields: frozenset[str],
+        shown: Mapping[bytes, Shown],
+    ) -> None:
+        """`lines`: what is known of lines; `token_fields`: lower-case names of the fields in which a token may come,
+        `secret_fields`: and of all that hold a credential of anybody; `shown`: lines of credentials that have proved
+        themselves.
+        """
+        self._lines = lines.lines
+        self._token_fields = frozenset(name.encode() for name in token_fields)
+        self._secret_fields = frozenset(plain_spelling(name.encode()) for name in token_fields | secret_fields)
+        self._shown = shown
+
+    def read(self, data: bytes) -> Head | Unfinished | Deny:
+        """The head that `data` begins with, or why it is none. The verdict is the same however the bytes come."""
+        start = 0
+        while data.startswith(b"\r\n", start):  # RFC 9112 2.2: some clients send one behind a body
+            start += 2
+        end = data.find(_END, start)
+        if end < 0 or end - start > LARGEST_HEAD - len(_END):
+            return self._judge_beginning(data, start)
+        lines = data[start:end].split(b"\r\n")
+        line = _read_request_line(lines[0])
+        if isinstance(line, Deny):
+            return line
+        if data.count(b"\n", start, end) != len(lines) - 1:
+            return _BARE
+        if len(lines) > MOST_FIELDS + 1:
+            return _TOO_LARGE
+        known, secret_fields = self._lines, self._secret_fields
+        ordinary: list[FieldLine] = []
+        special: list[FieldLine] = []
+        fresh: list[tuple[bytes, FieldLine]] = []
+        credentials: list[tuple[bytes, FieldLine]] = []
+        for raw in lines[1:]:
+            field = known.get(raw)
+            if field is not None:
+                (ordinary if field.role is _ORDINARY else special).append(field)
+                continue
+            shown = self._shown.get(raw)
+            read = read_line(raw) if shown is None else shown.field
+            if isinstance(read, str):
+                return _bad(f"headers: {read}")
+            if read.plain in secret_fields:
+                special.append(read)
+                if read.name in self._token_fields:
+                    credentials.append((raw, read))
+                continue
+            fresh.append((raw, read))
+            (ordinary if read.role is _ORDINARY else special).append(read)
+        return self._finish(line, ordinary, special, fresh, credentials, end + len(_END))
+
+    def _finish(  # noqa: PLR0913, PLR0917 - what `read` has gathered
+        self,
+        line: tuple[str, Target, bool],
+        ordinary: list[FieldLine],
+        special: list[FieldLine],
+        fresh: list[tuple[bytes, FieldLine]],
+        credentials: list[tuple[bytes, FieldLine]],
+        size: int,
+    ) -> Head | Deny:
+        method, target, is_1_1 = line
+        host = None
+        options = _NO_OPTIONS
+        codings: list[bytes] = []
+        lengths: list[bytes] = []
+        expects_continue = upgrade = False
+        for field in special:
+            role = field.role
+            if role is _HOST:
+                if host is not None:
+                    return _bad("headers: two Hosts")
+                host = field.value
+            elif role is Role.CONNECTION:
+                options |= _OPTIONS.get(field.value) or _options(field.value)
+            elif role is Role.LENGTH:
+                lengths.append(field.value)
+            elif role is Role.CODING:
+                codings.append(field.value)
+            elif role is Role.EXPECT:
+                expects_continue |= is_1_1 and field.value.lower() == b"100-continue"
+            elif role is Role.UPGRADE:
+                upgrade = True
+        if host is None and is_1_1:
+            return _bad("headers: Host is missing")
+        if target.authority is not None:
+            if not is_host(target.authority):
+                return _bad("headers: Host is not a host and port")
+            host = target.authority
+        framing = read_framing(codings, lengths, is_1_1=is_1_1) if codings or lengths else UNFRAMED
+        if isinstance(framing, UnknownCoding):
+            return Deny(reason=Reason.UNSUPPORTED_FRAMING)
+        if isinstance(framing, str):
+            return _bad(f"headers: {framing}")
+        has_body = framing.chunked or bool(framing.length)
+        if has_body and upgrade:
+            return _bad("headers: an upgrade has no body")
+        return Head(
+            method,
+            target,
+            is_1_1,
+            ordinary,
+            special,
+            host or b"",
+            has_body,
+            framing.length,
+            (b"close" not in options) if is_1_1 else (b"keep-alive" in options and b"close" not in options),
+            options,
+            expects_continue,
+            upgrade,
+            credentials,
+            self._shown.get(credentials[0][0]) if len(credentials) == 1 else None,
+            fresh,
+            size,
+        )
+
+    def _judge_beginning(self, data: bytes, start: int) -> Unfinished | Deny:
+        """What can be said of a head whose end has not come, or comes too late: the faults that `read` finds first."""
+        window = data[start : start + LARGEST_HEAD]
+        first, ended, _ = window.partition(b"\r\n")
+        if ended:
+            line = _read_request_line(first)
+            if isinstance(line, Deny):
+                return line
+        # A CR at the end of what has come may become one of a CRLF.
+        if window.count(b"\n") != window.count(b"\r\n"):
+            return _NO_LINE if b"\n" in first else _BARE
+        if len(data) - start > LARGEST_HEAD:
+            return _TOO_LARGE
+        return _SOME if window.strip(b"\r") else _NOTHING_YET
+
+
+def _options(value: bytes) -> frozenset[bytes]:
+    """The options in one `Connection` field (RFC 9110 7.6.1)."""
+    return frozenset(option.strip(b" \t").lower() for option in value.split(b","))
+
+
+def _read_request_line(line: bytes) -> tuple[str, Target, bool] | Deny:
+    """Method, target, and whether it is HTTP/1.1 (RFC 9112 3)."""
+    parts = line.split(b" ")
+    if len(parts) != _PARTS or b"\n" in line:
+        return _NO_LINE
+    raw_method, raw_target, version = parts
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         return _bad("line: the version is neither HTTP/1.1 nor HTTP/1.0")
-    if method in _REFUSED_METHODS:
-        return _bad("line: a method that no gateway forwards")
-    if refused := _judge_fields(raw_target, fields):
-        return refused
+    method = _METHODS.get(raw_method)
+    if method is None:
+        if not TOKEN.fullmatch(raw_method):
+            return _bad("line: a method that is no token")
+        if raw_method in _REFUSED_METHODS:
+            return _bad("line: a method that no gateway forwards")
+        method = raw_method.decode("ascii")
     target = split_target(raw_target)
-    if isinstance(target, Deny):
-        return target
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        values.setdefault(name.lower(), []).append(value)
-    host = _judge_host(values.get(b"host", []), target.authority, version)
-    if isinstance(host, Deny):
-        return host
-    framing = read_framing(fields, version)
-    if isinstance(framing, UnknownCoding):
-        return Deny(reason=Reason.UNSUPPORTED_FRAMING)
-    if isinstance(framing, str):
-        return _bad(f"headers: {framing}")
-    has_body = framing.chunked or bool(framing.length)
-    if has_body and b"upgrade" in values:
-        return _bad("headers: an upgrade has no body")
-    return Head(
-        method=method,
-        target=target,
-        fields=tuple(fields),
-        host=host,
-        version=version,
-        has_body=has_body,
-        length=framing.length,
-        expects_continue=version == HTTP_1_1
-        and any(value.lower() == b"100-continue" for value in values.get(b"expect", [])),
-    )
-
-
-def _judge_fields(raw_target: bytes, fields: RawFields) -> Deny | None:
-    if is_too_large(raw_target, fields):
-        return Deny(reason=Reason.HEAD_TOO_LARGE)
-    if fault := fault_in_fields(fields):
-        return _bad(f"headers: {fault}")
-    for _, value in fields:
-        try:
-            value.decode()
-        except UnicodeDecodeError:
-            # RFC 9110 5.5 allows it; aiohttp's client, which sends the field on, cannot carry it unchanged.
-            return _bad("headers: a value that is not UTF-8")
-    return None
-
-
-def _judge_host(hosts: Sequence[bytes], authority: bytes | None, version: tuple[int, int]) -> bytes | Deny:
-    """The host that the request is for (RFC 9112 3.2): the absolute form's, else the one field's."""
-    if len(hosts) > 1 or (not hosts and version == HTTP_1_1):
-        return _bad("headers: Host is missing" if not hosts else "headers: two Hosts")
-    for host in (*hosts, *([] if authority is None else [authority])):
-        if not _HOST.fullmatch(host):
-            return _bad("headers: Host is not a host and port")
-    return authority if authority is not None else (hosts[0] if hosts else b"")
+    return target if isinstance(target, Deny) else (method, target, version == b"HTTP/1.1")

@@ -7,7 +7,9 @@ import msgspec
 from gateway.access.decision import Allow
 from gateway.catalog.target import Target
 from gateway.proxy.forward import ForwardedRequest
-from gateway.proxy.ports import ClientConnection
+from gateway.proxy.header_rules import Client
+from gateway.proxy.ports import ClientSide
+from gateway.proxy.relay import Relay
 from gateway.reason import Answer, Deny
 
 
@@ -31,8 +33,10 @@ class TokenApi(Protocol):
 class Forwarder(Protocol):
     """The way to the upstreams."""
 
-    async def forward(self, allow: Allow, request: ForwardedRequest, connection: ClientConnection) -> Deny | None:
-        """Relay request and answer; a Deny when nothing was answered yet. Raises ClientGone."""
+    def relay(
+        self, allow: Allow, method: str, request: ForwardedRequest, client: Client, side: ClientSide
+    ) -> Relay | Deny:
+        """The relay of what was allowed, which has not begun yet."""
 
 
 class Pages(Protocol):
@@ -57,6 +61,9 @@ class Refused(msgspec.Struct, frozen=True):
 
 class RefusedCalls(Protocol):
     """Where it is written down what the token API was asked in vain."""
+
+    def concerns(self, target: Target) -> bool:
+        """Whether `target` is the token API's: of such a request, `write` is to be told."""
 
     async def write(self, refused: Refused, now: float) -> None:
         """Write `refused` down if it was a call of the token API; `now` is Unix seconds. Never raises."""

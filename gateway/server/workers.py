@@ -382,6 +382,11 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._ends = True
         timeouts = [worker.fleet.end_timeout for worker in self.WORKERS.values()]
         self.cfg.set("graceful_timeout", _HASTE if self._in_haste else math.ceil(max(timeouts, default=0)))
+        # The arbiter's own way to close them removes the files of Unix sockets too, and fails where one is gone: whose file
+        # it is by now, `unix_listener` knows.
+        for sock in self.LISTENERS:
+            sock.close()
+        self.LISTENERS = []
         self.stop(graceful=not self._in_haste)
 
 

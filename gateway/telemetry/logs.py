@@ -17,9 +17,14 @@ def _one_line(_: object, __: str, event: structlog.typing.EventDict) -> structlo
     return {key: value.translate(_CONTROLS) if isinstance(value, str) else value for key, value in event.items()}
 
 
+def is_console(format_: Literal["auto", "console", "json"]) -> bool:
+    """Whether people read the log: "auto" is for them on a terminal."""
+    return format_ == "console" or (format_ == "auto" and sys.stderr.isatty())
+
+
 def configure_logs(format_: Literal["auto", "console", "json"], level: str) -> None:
     """Set up structlog, and route the standard library's loggers (aiohttp, asyncio) through it."""
-    console = format_ == "console" or (format_ == "auto" and sys.stderr.isatty())
+    console = is_console(format_)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,  # which worker it is
         structlog.stdlib.add_log_level,

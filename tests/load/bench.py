@@ -1,124 +1,153 @@
-"""What the gateway costs, as ratios out of one run: `make bench`.
+"""What the gateway costs beside other proxies, as ratios out of one run: `make bench`.
 
-The demo upstream, the gateway and the load generator (this process) share the machine's cores, so that requests a
-second say little by themselves; CPU time a request (of the gateway's process, from /proc) is the steadier figure.
-Rounds of the contestants are interleaved, and medians printed.
+An nginx upstream and the generator (wrk; h2load at a constant rate) stand on one core, one contestant at a time on the
+other. Rounds are interleaved; medians are printed, then the targets with a pass or a shortfall for each, and all
+figures go into a JSON file. First it is proved that each contestant that claims to check tokens refuses wrong ones.
+
+Ends with 0, with 1 if the run failed (or, with --strict, if a target was missed), with 2 if something is not installed.
 """
 
 import argparse
-import asyncio
 import json
 import os
-import statistics
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import aiohttp
+import msgspec
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from support.processes import UPSTREAM_SECRET, Gateway, running
-from support.records import group_id, zone
+from contest import contestant as who
+from contest import idle_connections, machine, missing, report, self_check
+from contest import scenario as what
+from contest.arena import Broken, open_arena
+from contest.contestant import Contestant, can_take_part
+from contest.findings import Findings
+from contest.goal import judge_all
+from contest.idle_connections import Idle
+from contest.machine import Cores
+from contest.missing import Missing
+from contest.progress import say
+from contest.rounds import play
+from contest.scenario import IDLE, Scenario
 
-from gateway.demo.dataset import RECORDS, ZONES
-
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-async def round_of(
-    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], status: int, count: int, clients: int
-) -> list[float]:
-    """`count` GETs by `clients` at once; their times in seconds. Any other status ends the run."""
-    times: list[float] = []
-
-    async def client() -> None:
-        for _ in range(count // clients):
-            start = time.perf_counter()
-            async with session.get(url, headers=headers) as response:
-                await response.read()
-            times.append(time.perf_counter() - start)
-            if response.status != status:
-                sys.exit(f"bench: {url} answered {response.status}, not {status}")
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(clients):
-            group.create_task(client())
-    return times
+FAILED: Final = 1
+NOT_INSTALLED: Final = 2
+INTERRUPTED: Final = 130
+_QUICK: Final = 1
+_QUIET: Final = 0.5
+"""The load of a machine that does nothing else."""
 
 
-async def measure(gateway: Gateway, upstream: str, count: int, clients: int, rounds: int) -> list[dict[str, Any]]:
-    """A row for each contestant."""
-    zone_id = ZONES["alpha.example"]
-    path = f"/zones/{zone_id}/dns_records/{RECORDS['A alpha.example']}"
-    policies = [
-        {"effect": "allow", "permission_groups": [{"id": group_id("DNS Read")}], "resources": {zone(zone_id): "*"}}
-    ]
-    token = {"Authorization": f"Bearer {gateway.create(name='bench', policies=policies)['value']}"}
-    other = f"/zones/{ZONES['beta.example']}/dns_records"
-    contestants = {
-        "straight to the upstream": (
-            f"{upstream}/client/v4{path}",
-            {"Authorization": f"Bearer {UPSTREAM_SECRET}"},
-            200,
-        ),
-        "through the gateway": (gateway.url + path, token, 200),
-        "denied (403)": (gateway.url + other, token, 403),
-        "unauthenticated (401)": (gateway.url + path, {}, 401),
-    }
-    assert gateway.process is not None
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=clients)) as session:
-        for _ in range(rounds):
-            for name, (url, headers, status) in contestants.items():
-                cpu, start = cpu_seconds(gateway.process.pid), time.perf_counter()
-                times = sorted(await round_of(session, url, headers, status, count, clients))
-                seconds = time.perf_counter() - start
-                results[name].append(
-                    {
-                        "requests_per_second": len(times) / seconds,
-                        "gateway_cpu_us": (cpu_seconds(gateway.process.pid) - cpu) / len(times) * 1e6,
-                        "p50_ms": times[len(times) // 2] * 1000,
-                        "p99_ms": times[int(len(times) * 0.99)] * 1000,
-                    }
-                )
-    rows = [
-        {"contestant": name, **{key: statistics.median(one[key] for one in found) for key in found[0]}}
-        for name, found in results.items()
-    ]
-    for row in rows:
-        row["ratio"] = row["requests_per_second"] / rows[0]["requests_per_second"]
-    return rows
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=2000, help="a round")
-    parser.add_argument("--clients", type=int, default=16)
+def read_options() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="SCENARIO", choices=(*what.KEYS, IDLE), help=", ".join(what.KEYS))
+    parser.add_argument("--contestants", nargs="+", choices=who.KEYS, metavar="NAME", help=", ".join(who.KEYS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=int, default=5, help="of each contestant in each scenario and round")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything, to see that it runs")
+    parser.add_argument("--strict", action="store_true", help="end with 1 if a target was missed")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), metavar="FILE")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as (gateway, upstream):
-        rows = asyncio.run(measure(gateway, upstream.url, options.requests, options.clients, options.rounds))
-    if options.json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
-        return
-    sys.stdout.write(f"{'':26}{'req/s':>8}{'ratio':>8}{'CPU/req':>10}{'p50':>9}{'p99':>9}\n")
-    for row in rows:
-        sys.stdout.write(
-            f"{row['contestant']:26}{row['requests_per_second']:8.0f}{row['ratio']:8.2f}"
-            f"{row['gateway_cpu_us']:7.0f} us{row['p50_ms']:6.1f} ms{row['p99_ms']:6.1f} ms\n"
-        )
+    if options.quick:
+        options.rounds, options.seconds = 1, _QUICK
+    if options.rounds < 1 or options.seconds < 1:
+        parser.error("--rounds and --seconds are at least 1")
+    return options
+
+
+def chosen_scenarios(only: Sequence[str] | None) -> list[Scenario]:
+    """Those of `only` (None: all), and those whose figures they need."""
+    chosen = set(what.KEYS if only is None else only)
+    chosen |= {each.of for each in what.ALL if each.key in chosen and each.of}
+    return [each for each in what.ALL if each.key in chosen]
+
+
+def chosen_contestants(asked: Sequence[str] | None, scenarios: Sequence[Scenario], *, idle: bool) -> list[Contestant]:
+    """Those of `asked` (None: all) that a scenario has a place for, and that this gateway knows."""
+    wanted = {key for each in scenarios for key in each.contestants} | ({who.ZONEGATE} if idle else set())
+    wanted &= set(asked or who.KEYS)
+    return [each for each in who.ALL if each.key in wanted and can_take_part(each.key)]
+
+
+def check_installed(contestants: Sequence[Contestant], scenarios: Sequence[Scenario]) -> None:
+    """All programs are there. Raises Missing."""
+    needs = [*missing.ALWAYS, *(need for each in contestants for need in each.needs)]
+    missing.check([*needs, *([missing.H2LOAD] if any(each.share for each in scenarios) else [])])
+
+
+def write_json(file: Path, data: dict[str, Any]) -> None:
+    """`data` is in `file`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def held(options: argparse.Namespace, cores: Cores, scenarios: Sequence[Scenario]) -> tuple[Findings, Idle | None]:
+    """What was measured. Raises Missing, Broken."""
+    idle_wanted = options.only is None or IDLE in options.only
+    contestants = chosen_contestants(options.contestants, scenarios, idle=idle_wanted)
+    check_installed(contestants, scenarios)
+    with (
+        tempfile.TemporaryDirectory(prefix="zonegate-bench-") as directory,
+        open_arena(Path(directory), cores, contestants) as arena,
+    ):
+        for stand in arena.stands.values():
+            self_check.check(arena, stand)
+        say("all contestants answer, and those that check tokens refuse wrong ones")
+        findings = play(arena, scenarios, rounds=options.rounds, seconds=options.seconds, warm=not options.quick)
+        if not (idle_wanted and who.ZONEGATE in arena.stands):
+            return findings, None
+        say(f"{idle_connections.COUNT} idle connections")
+        return findings, idle_connections.measure(arena.stands[who.ZONEGATE], idle_connections.COUNT)
+
+
+def run(options: argparse.Namespace) -> int:
+    """The whole run; returns the exit code. Raises Missing, Broken."""
+    cores = machine.share_out(os.sched_getaffinity(0))
+    described = machine.describe()
+    if described["load"][0] > _QUIET:
+        say(f"the machine is busy (load {described['load'][0]:.1f}): other work shows in the figures")
+    started = time.monotonic()
+    findings, idle = held(options, cores, chosen_scenarios(options.only))
+    verdicts = judge_all(findings, idle, shared=cores.shared)
+    lines = [*report.scenario_tables(findings), *report.goal_table(verdicts), "", f"all figures: {options.json}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    write_json(
+        options.json,
+        {
+            "machine": {**described, "shares": msgspec.to_builtins(cores)},
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+            "duration": time.monotonic() - started,
+            "targets": msgspec.to_builtins(verdicts),
+            "idle": msgspec.to_builtins(idle),
+            "measured": findings.as_data(),
+        },
+    )
+    missed = any(verdict.outcome == "shortfall" for verdict in verdicts)
+    return FAILED if options.strict and missed else 0
+
+
+def main() -> int:
+    options = read_options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end what was started
+    try:
+        return run(options)
+    except Missing as error:
+        say(f"missing: {error}")
+        return NOT_INSTALLED
+    except Broken as error:
+        say(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ from gateway.settings import (
     PLACES,
     Settings,
     SettingsError,
+    Target,
     Upstream,
     UpstreamCredential,
     UpstreamTls,
@@ -400,23 +401,14 @@ def test_a_secret_s_file_that_cannot_be_read_is_refused_with_its_name(
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        pytest.param("listen.unix", "'/run/zonegate.sock'", id="listen.unix"),
-        pytest.param("listen.proxy_protocol", "true", id="listen.proxy_protocol"),
-        pytest.param("listen.max_connections", "10", id="listen.max_connections"),
-        pytest.param("listen.tls.cert", "'c'", id="listen.tls.cert"),
-        pytest.param("listen.tls.key", "'k'", id="listen.tls.key"),
-        pytest.param("admin.tls.cert", "'c'", id="admin.tls.cert"),
-        pytest.param("admin.tls.key", "'k'", id="admin.tls.key"),
         pytest.param("authz.host", "'h'", id="authz.host"),
         pytest.param("authz.port", "8082", id="authz.port"),
         pytest.param("authz.trusted", "['10.0.0.0/8']", id="authz.trusted"),
         pytest.param("authz.hand_out_credential", "true", id="authz.hand_out_credential"),
         pytest.param("limits.rate.requests", "100", id="limits.rate.requests"),
         pytest.param("limits.rate.period", "60", id="limits.rate.period"),
-        pytest.param("limits.header_timeout", "5", id="limits.header_timeout"),
         pytest.param("log.access_sample", "0.5", id="log.access_sample"),
         pytest.param("notify.webhook", "'https://hush.example'", id="notify.webhook"),
-        pytest.param("upstreams.billing.targets", "['http://a', 'http://b']", id="several targets"),
     ],
 )
 def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key: str, text: str) -> None:
@@ -435,7 +427,37 @@ def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key
         pytest.param("listen.trusted_proxies = ['10.0.0.1/8']", "listen.trusted_proxies", id="host bits"),
         pytest.param("listen.trusted_proxies = ['proxy.example']", "listen.trusted_proxies", id="a name"),
         pytest.param("listen.trusted_proxies = ['']", "listen.trusted_proxies", id="nothing"),
+        pytest.param("listen.trusted_proxies = ['unix']", "listen.trusted_proxies", id="peers on no socket"),
         pytest.param("listen.port = 0", "listen.port", id="no port and no socket"),
+        pytest.param(f"listen.unix = '/{'x' * 107}'", "listen.unix", id="a socket's path that is too long"),
+        pytest.param(f"listen.unix = '/{'ä' * 54}'", "listen.unix", id="a path that is too long in bytes"),
+        pytest.param('listen.unix = "\\u0000zonegate"', "listen.unix", id="a socket without a file"),
+        pytest.param('listen.unix = "/run/a\\nb"', "listen.unix", id="a line end in a socket's path"),
+        pytest.param("listen.max_connections = 0", "listen.max_connections", id="no connection at all"),
+        pytest.param("limits.header_timeout = 0", "limits.header_timeout", id="no time for a head"),
+        pytest.param("listen.tls.cert = 'c'", "listen.tls.cert", id="a certificate without its key"),
+        pytest.param("listen.tls.key = 'k'", "listen.tls.key", id="a key without its certificate"),
+        pytest.param("admin.tls.cert = 'c'", "admin.tls.cert", id="the admin listener's without its key"),
+        pytest.param("admin.tls.key = 'k'", "admin.tls.key", id="the admin listener's key alone"),
+        pytest.param(
+            "[listen]\nport = 0\nunix = 's'\ntls = { cert = 'c', key = 'k' }",
+            "listen.tls.cert",
+            id="TLS for a socket alone",
+        ),
+        pytest.param(
+            "[listen]\nproxy_protocol = true\ntrusted_proxies = ['10.0.0.0/8']\ntls = { cert = 'c', key = 'k' }",
+            "listen.proxy_protocol",
+            id="PROXY protocol with TLS",
+        ),
+        pytest.param("listen.proxy_protocol = true", "listen.proxy_protocol", id="PROXY headers of nobody"),
+        pytest.param(
+            "[listen]\nproxy_protocol = true\nunix = 's'", "listen.proxy_protocol", id="PROXY headers of no peer"
+        ),
+        pytest.param(
+            "[listen]\nproxy_protocol = true\nunix = 's'\nport = 0\ntrusted_proxies = ['10.0.0.0/8']",
+            "listen.proxy_protocol",
+            id="PROXY headers of networks without a port",
+        ),
         pytest.param("admin.port = 0", "admin.port", id="no admin port"),
         pytest.param("store.url = 'http://h'", "store.url", id="another kind of store"),
         pytest.param("store.url = ''", "store.url", id="no store"),
@@ -469,6 +491,9 @@ def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key
                 "http://h:65536",
                 "http://h:0",
                 "http://[::1",
+                "http://[::::]",
+                "http://[192.0.2.1]",
+                "http://h:١٢",
                 "http://a b",
                 "unix:///run/x",
             ]
@@ -479,9 +504,32 @@ def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key
             )
             for path in ["/", "v4", "/.", "/a/../b", "/v4/", "//v4", "/a b", "/%61", "/a?b", "/a#b", "/ä"]
         ),
+        *(
+            pytest.param(f"upstreams.billing.targets = {targets}", "upstreams.billing.targets", id=f"targets {targets}")
+            for targets in [
+                ["http://h", "https://h"],
+                ["https://h:80", "http://h"],
+                ["http://a", "http://b", "http://a"],
+                ["http://h", "http://H:80"],
+                ["https://h:443", "https://h"],
+                ["http://[::1]", "http://[0::1]:80"],
+                ["http://a", ""],
+            ]
+        ),
         pytest.param(UPSTREAM + "tls.verify = false", "upstreams.cloudflare-dns.tls", id="TLS of a target without it"),
+        pytest.param(
+            "upstreams.billing = { targets = ['http://a', 'http://b'], tls = { verify = false } }",
+            "upstreams.billing.tls",
+            id="TLS of targets without it",
+        ),
+        pytest.param(
+            "upstreams.billing = { targets = ['https://h'], tls = { key = 'k' } }",
+            "upstreams.billing.tls.key",
+            id="an upstream's key without a certificate",
+        ),
         pytest.param(UPSTREAM + "host = 'http://h'", "upstreams.cloudflare-dns.host", id="a URL for a host"),
         pytest.param(UPSTREAM + "host = 'h, g'", "upstreams.cloudflare-dns.host", id="two hosts"),
+        pytest.param(UPSTREAM + "host = 'h:١٢'", "upstreams.cloudflare-dns.host", id="another alphabet's digits"),
         pytest.param(UPSTREAM + 'host = "h\\n"', "upstreams.cloudflare-dns.host", id="a line end in a host"),
     ],
 )
@@ -555,6 +603,85 @@ def test_a_password_in_a_target_is_not_shown(refusal: Callable[..., str]) -> Non
 )
 def test_a_target_is_a_scheme_a_host_and_perhaps_a_port(load: Load, text: str, value: str) -> None:
     assert load(text).upstreams["billing"].targets == (value,)
+
+
+@pytest.mark.parametrize(
+    ("targets", "places"),
+    [
+        pytest.param(["http://h"], [("http", "h", 80)], id="one"),
+        pytest.param(
+            ["http://a", "http://A:8080", "http://b"],
+            [("http", "a", 80), ("http", "a", 8080), ("http", "b", 80)],
+            id="several",
+        ),
+        pytest.param(
+            ["https://Api.Example", "https://[0::1]:9000"],
+            [("https", "api.example", 443), ("https", "::1", 9000)],
+            id="several with TLS",
+        ),
+    ],
+)
+def test_an_upstream_has_one_target_or_more_of_one_scheme(
+    load: Load, targets: list[str], places: list[tuple[str, str, int]]
+) -> None:
+    found = load(f"upstreams.billing.targets = {targets}").upstreams["billing"]
+    assert found.targets == tuple(targets)
+    assert found.places == tuple(Target(*place) for place in places)
+
+
+TLS = "tls = { cert = 'c', key = 'k' }"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[listen]\nunix = '/run/zonegate.sock'", id="a socket beside the port"),
+        pytest.param("[listen]\nunix = 'zonegate.sock'\nport = 0", id="a socket alone"),
+        pytest.param(f"[listen]\nunix = '{'x' * 103}'", id="the longest path that fits everywhere"),
+        pytest.param(f"[listen]\n{TLS}\n[admin]\n{TLS}", id="TLS"),
+        pytest.param(f"[listen]\nunix = 's'\n{TLS}", id="TLS for the port, and a plain socket"),
+        pytest.param(
+            "[listen]\nproxy_protocol = true\ntrusted_proxies = ['10.0.0.0/8']", id="PROXY protocol from a network"
+        ),
+        pytest.param(
+            "[listen]\nproxy_protocol = true\nunix = 's'\nport = 0\ntrusted_proxies = ['unix']",
+            id="PROXY protocol on a socket",
+        ),
+        pytest.param(
+            "[listen]\nproxy_protocol = true\nunix = 's'\ntrusted_proxies = ['unix']",
+            id="PROXY protocol on a socket beside the port",
+        ),
+        pytest.param("[listen]\nmax_connections = 1\n[limits]\nheader_timeout = 0.5", id="tight limits"),
+        pytest.param(
+            "upstreams.x = { targets = ['https://h'], tls = { cert = 'c' } }", id="certificate and key in one"
+        ),
+    ],
+)
+def test_what_goes_together_is_taken(load: Load, text: str) -> None:
+    assert load(text) != Settings()
+
+
+def test_the_remedy_for_proxy_headers_that_nobody_is_believed_for_is_named(refusal: Callable[..., str]) -> None:
+    assert "(its network) in listen.trusted_proxies" in refusal("listen.proxy_protocol = true")
+    on_socket = refusal("[listen]\nproxy_protocol = true\nunix = 's'\nport = 0")
+    assert '("unix") in listen.trusted_proxies' in on_socket
+
+
+@pytest.mark.parametrize(
+    ("trusted", "trusts_unix"),
+    [
+        pytest.param([], False, id="nobody"),
+        pytest.param(["127.0.0.1"], False, id="networks"),
+        pytest.param(["unix"], True, id="the word"),
+        pytest.param(["127.0.0.1", "unix"], True, id="the word beside networks"),
+    ],
+)
+def test_peers_on_the_unix_socket_are_trusted_only_where_a_word_says_so(
+    load: Load, trusted: list[str], *, trusts_unix: bool
+) -> None:
+    found = load(f"[listen]\nunix = 's'\ntrusted_proxies = {trusted}")
+    assert found.trusts_unix is trusts_unix
+    assert found.trusted_proxies == tuple(ip_network(text) for text in trusted if text != "unix")
 
 
 def test_trusted_proxies_are_networks(load: Load) -> None:

@@ -82,6 +82,28 @@ def test_a_route_is_compiled_with_its_prefix() -> None:
     assert route.operation == ""
 
 
+@pytest.mark.parametrize(
+    ("changes", "websocket"),
+    [
+        pytest.param({}, False, id="unsaid"),
+        pytest.param({"upgrade": "[]"}, False, id="an empty list"),
+        pytest.param({"upgrade": '["websocket"]'}, True, id="said"),
+        pytest.param({"upgrade": '["websocket"]', "methods": '["POST", "GET"]'}, True, id="GET among the methods"),
+        pytest.param({"upgrade": '["websocket"]', "permission": '"any-token"', "resource": ""}, True, id="any token"),
+        pytest.param(
+            {"upgrade": '["websocket"]', "permission": '["User Details Read"]', "resource": '"user:self"'},
+            True,
+            id="the token's own user",
+        ),
+    ],
+)
+def test_a_route_becomes_a_websocket_only_where_it_says_so(
+    changes: dict[str, str],
+    websocket: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    assert one_route(**changes).websocket is websocket
+
+
 def test_an_empty_path_is_the_prefix_itself() -> None:
     route = one_route(path='""', permission='"any-token"', resource="")
     assert route.template == (b"v1",)
@@ -364,6 +386,15 @@ def test_what_is_wrong_with_a_file_is_told_with_its_key(text: str, says: list[st
             id="all users",
         ),
         pytest.param({"operation": '"list"'}, ["operation: "], id="an operation of the token API"),
+        pytest.param(
+            {"methods": '["POST"]', "upgrade": '["websocket"]'}, ["upgrade: ", "GET"], id="a WebSocket without GET"
+        ),
+        pytest.param(LIST | {"upgrade": '["websocket"]'}, ["upgrade: ", "filter"], id="a WebSocket with a filter"),
+        pytest.param(
+            {"resource": '"zone:{body.name}"', "upgrade": '["websocket"]'},
+            ["upgrade: ", "body"],
+            id="a WebSocket whose body names the zone",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_route_is_told_with_the_route(changes: dict[str, str], says: list[str]) -> None:
@@ -382,6 +413,9 @@ def test_what_is_wrong_with_a_route_is_told_with_the_route(changes: dict[str, st
         pytest.param({"permission": ""}, "route[0]: ", id="no permission"),
         pytest.param({"permission": "7"}, "route[0].permission: ", id="a number for a permission"),
         pytest.param({"permision": "[]"}, "route[0].permision: ", id="an unknown key"),
+        pytest.param({"upgrade": '"websocket"'}, "route[0].upgrade: ", id="a string for a list of upgrades"),
+        pytest.param({"upgrade": '["h2c"]'}, "route[0].upgrade[0]: ", id="another upgrade"),
+        pytest.param({"upgrade": '["WebSocket"]'}, "route[0].upgrade[0]: ", id="an upgrade in other letters"),
         pytest.param({"filter": "{}"}, "route[0].filter: ", id="a filter without items"),
         pytest.param({"filter": '{ items = "", zones = "" }'}, "route[0].filter.zones: ", id="an unknown filter"),
     ],
@@ -398,6 +432,12 @@ def test_the_token_api_takes_its_prefix_from_the_settings_and_each_route_names_a
     assert route.operation == "get"
     with pytest.raises(CatalogError, match=r"token_api\.toml: route GET .*: operation: "):
         read_api("token_api.toml", HEAD + ROUTE, GROUPS, "/client/v4")
+
+
+def test_no_operation_of_the_token_api_becomes_a_websocket() -> None:
+    text = HEAD + route_text(operation='"get"', upgrade='["websocket"]')
+    with pytest.raises(CatalogError, match=r"token_api\.toml: route GET .*: upgrade: "):
+        read_api("token_api.toml", text, GROUPS, "/client/v4")
 
 
 @pytest.mark.parametrize("prefix", ["client", "/client/", "/a//b", "/../b", "/a b", "/a%2Fb", "/{a}"])

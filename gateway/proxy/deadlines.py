@@ -1,0 +1,67 @@
+"""Many waits of one length, on one timer.
+
+A timer a request would cost more than what it guards. Of waits that all last as long, the first to begin is the first
+to end: a dict in the order of beginning is the queue, and one timer looks at its front.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Deadlines(Generic[T]):
+    """Calls `expired(what)` for each `what` that was armed `seconds` ago, and not disarmed or armed anew since."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, expired: Callable[[T], None]) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._expired = expired
+        self._due: dict[T, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def __contains__(self, what: T) -> bool:
+        return what in self._due
+
+    def arm(self, what: T) -> None:
+        """`what` has its time from now on."""
+        due = self._due
+        due.pop(what, None)
+        now = self._loop.time()
+        due[what] = now + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + self._seconds, self._look)
+
+    def disarm(self, what: T) -> None:
+        """`what` is not waited for any more."""
+        self._due.pop(what, None)
+
+    def oldest(self) -> T | None:
+        """What was armed first, or None."""
+        return next(iter(self._due), None)
+
+    def close(self) -> None:
+        """Nothing expires any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        late = []
+        for what, due in self._due.items():
+            if due > now:
+                break
+            late.append(what)
+        for what in late:
+            del self._due[what]
+        if self._due:
+            self._timer = self._loop.call_at(next(iter(self._due.values())), self._look)
+        for what in late:
+            self._expired(what)

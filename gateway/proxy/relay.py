@@ -1,0 +1,442 @@
+"""One allowed request up, its answer down: the one piece through which every proxied answer goes.
+
+It never waits: bytes that come on one side are judged and written to the other, and a side that does not keep up holds
+up the other's reading. A body is framed anew on its way, and one that was cut is never ended.
+"""
+
+import asyncio
+from enum import Enum
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway.proxy.body import BodyFault, ChunkedBody, Decoder, LengthBody, UntilClose
+from gateway.proxy.deadlines import Deadlines
+from gateway.proxy.field_line import KnownLines, Role
+from gateway.proxy.header_rules import lines_down, trailers_down
+from gateway.proxy.pool import Pool, Target
+from gateway.proxy.ports import ClientSide, UpstreamFailed
+from gateway.proxy.response_head import ResponseHead, read_response_head
+from gateway.proxy.upstream_connection import UpstreamConnection
+from gateway.reason import Deny, Reason
+
+log = structlog.get_logger(__name__)
+
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""RFC 9110 9.2.2, of those that are forwarded."""
+_MOST_INTERIM: Final = 32
+"""Interim answers before a final one: an upstream that sends them for ever sends no answer."""
+_NEVER_A_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_NO_BODY: Final = LengthBody(0)
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+_STATUS_LINES: Final = {
+    (status.value, status.phrase.encode()): f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in HTTPStatus
+}
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """A request as it goes up. `line`: its first; `fields`: all but Host, and the line that ends them; `body`: all of it, framed, unless it is
+    `streamed`, and then comes by `Relay.send`; `chunked`: how that is framed.
+    """
+
+    method: str
+    line: bytes
+    fields: bytes
+    body: bytes = b""
+    streamed: bool = False
+    chunked: bool = False
+    expects_continue: bool = False
+    upgrade: bool = False
+
+
+class Where(msgspec.Struct, frozen=True, eq=False):
+    """Where a relay leads: what the exchanges of one API share. `passed`: fields that `pass_headers` opens."""
+
+    pool: Pool
+    lines: KnownLines
+    passed: frozenset[bytes]
+    response_timeout: "Deadlines[Relay]"
+
+
+class _State(Enum):
+    SENDING = "no byte of an answer has come"
+    HEAD = "some of a head has come"
+    BODY = "the head is down, the body is under way"
+    TUNNEL = "the bytes mean nothing to us any more"
+    OVER = "ended, one way or another"
+
+
+_BEFORE_HEAD: Final = frozenset({_State.SENDING, _State.HEAD})
+
+
+class Relay:
+    """One exchange. `start` or `connect` begins it; what the client sends comes by `send` and `finish`."""
+
+    __slots__ = (
+        "_chunked_down",
+        "_client",
+        "_client_ended",
+        "_connection",
+        "_decoder",
+        "_failed_at",
+        "_interim",
+        "_is_held",
+        "_is_read",
+        "_may_keep",
+        "_pending",
+        "_request",
+        "_retried",
+        "_sent_body",
+        "_state",
+        "_upstream_ended",
+        "_where",
+    )
+
+    def __init__(self, where: Where, client: ClientSide, request: Outgoing) -> None:
+        self._where = where
+        self._client = client
+        self._request = request
+        self._connection: UpstreamConnection | None = None
+        self._state = _State.SENDING
+        self._retried = False
+        self._failed_at: Target | None = None
+        self._pending = b""
+        self._interim = 0
+        self._decoder: Decoder = _NO_BODY
+        self._chunked_down = False
+        self._may_keep = False
+        self._is_read = not request.streamed
+        self._sent_body = False
+        self._is_held = self._client_ended = self._upstream_ended = False
+
+    # Up.
+
+    def start(self) -> bool:
+        """Send the request on a connection that is idle; False if there is none, and `connect` has to be awaited."""
+        connection = self._where.pool.take()
+        if connection is None:
+            return False
+        self._send_on(connection)
+        return True
+
+    async def connect(self) -> None:
+        """Send the request on a connection that is there, or is made; if none is to be had, the client is told."""
+        pool = self._where.pool
+        while True:
+            try:
+                connection = await pool.acquire(self._failed_at, fresh=self._retried)
+            except UpstreamFailed as failed:
+                if self._retried or not pool.has_others:
+                    self._fail(failed)
+                    return
+                self._retried = True  # nothing was sent: another target may do
+            else:
+                self._send_on(connection)
+                return
+
+    def _send_on(self, connection: UpstreamConnection) -> None:
+        request = self._request
+        self._connection = connection
+        connection.exchange = self
+        connection.transport.write(b"%b%b%b%b" % (request.line, connection.host, request.fields, request.body))
+        if self._is_read or request.expects_continue:
+            self._where.response_timeout.arm(self)
+        if request.streamed:
+            self._client.resume_body()
+
+    def send(self, data: bytes) -> None:
+        """A piece of a streamed body."""
+        connection = self._connection
+        if connection is None or not data:
+            return
+        self._sent_body = True
+        connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked else data)
+
+    def finish(self) -> None:
+        """The streamed body has been sent to its end."""
+        self._is_read = True
+        connection = self._connection
+        if connection is None:
+            return
+        if self._request.chunked:
+            connection.transport.write(_LAST_CHUNK)
+        if self._state in _BEFORE_HEAD:
+            self._where.response_timeout.arm(self)
+
+    def refused(self, deny: Deny) -> None:
+        """The streamed body is none: the upstream has seen no end of it, and sees none."""
+        state = self._state
+        self._leave()
+        if state in _BEFORE_HEAD:
+            self._client.fail(deny)
+        else:
+            self._client.abort()
+
+    def upstream_full(self) -> None:
+        """See `upstream_connection.Exchange`."""
+        if not self._is_read:
+            self._where.response_timeout.arm(self)
+        self._client.hold_body()
+
+    def upstream_ready(self) -> None:
+        """See `upstream_connection.Exchange`."""
+        if not self._is_read:
+            self._where.response_timeout.disarm(self)
+        self._client.resume_body()
+
+    # Down.
+
+    def received(self, data: bytes) -> None:
+        """See `upstream_connection.Exchange`."""
+        state = self._state
+        try:
+            if state in _BEFORE_HEAD:
+                self._receive_head(data)
+            elif state is _State.BODY:
+                self._pass_down(b"", data)
+            elif state is _State.TUNNEL:
+                self._client.write(data)
+        except UpstreamFailed as failed:
+            self._fail(failed)
+        except BodyFault:
+            self._fail(UpstreamFailed("a body that is not framed as it should be"))
+
+    def _receive_head(self, data: bytes) -> None:
+        self._state = _State.HEAD
+        if self._pending:
+            data = self._pending + data
+        while True:
+            head = read_response_head(data, self._where.lines)
+            if head is None:
+                self._pending = data
+                return
+            data = data[head.size :]
+            if not head.is_interim:
+                break
+            self._pass_interim(head)
+            if not data:
+                self._pending = b""
+                return
+        self._where.response_timeout.disarm(self)
+        self._pending = b""
+        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._open_tunnel(head, data)
+        else:
+            self._begin(head, data)
+
+    def _pass_interim(self, head: ResponseHead) -> None:
+        self._interim += 1
+        if self._interim > _MOST_INTERIM:
+            raise UpstreamFailed("interim answers without end")
+        if self._is_read:
+            self._where.response_timeout.arm(self)
+        else:  # the client may send its body now, in its own time
+            self._where.response_timeout.disarm(self)
+        if self._client.is_1_1:
+            lines = lines_down(head.ordinary, head.special, head.options, self._where.passed, private=False)
+            self._client.write(_status_line(head) + lines + b"\r\n")
+
+    def _begin(self, head: ResponseHead, data: bytes) -> None:
+        """A final head is there, and `data` behind it."""
+        client, framing, status = self._client, head.framing, head.status
+        ends_with_close = False
+        framing_line = b""
+        if framing.length is not None and status != HTTPStatus.NO_CONTENT:
+            framing_line = b"Content-Length: %d\r\n" % framing.length
+        if self._request.method == "HEAD" or status in _NEVER_A_BODY:
+            # To HEAD, and in a 304, the length is that of a body which is not sent (RFC 9110 8.6).
+            self._decoder = LengthBody(0)
+        elif framing.length is not None:
+            self._decoder = LengthBody(framing.length)
+        else:
+            self._decoder = ChunkedBody() if framing.chunked else UntilClose()
+            if client.is_1_1:
+                self._chunked_down = True
+                framing_line = b"Transfer-Encoding: chunked\r\n" + _trailer_lines(head)
+            else:
+                ends_with_close = True
+        self._may_keep = head.keep_alive and type(self._decoder) is not UntilClose
+        self._state = _State.BODY
+        down = b"%b%bX-Request-Id: %b\r\n%b%b\r\n" % (
+            _status_line(head),
+            lines_down(head.ordinary, head.special, head.options, self._where.passed),
+            client.request_id,
+            framing_line,
+            client.begin(status, ends_with_close=ends_with_close),
+        )
+        if self._decoder.complete:
+            self._decoder.rest = data
+            client.write(down)
+            self._complete()
+        else:
+            self._pass_down(down, data)
+
+    def _pass_down(self, down: bytes, data: bytes) -> None:
+        """Write `down`, then the payload in `data`; at the end of the body its end, too."""
+        decoder = self._decoder
+        payload = decoder.decode(data) if data else b""
+        if self._chunked_down:
+            if payload:
+                down = b"%b%x\r\n%b\r\n" % (down, len(payload), payload)
+            if decoder.complete:
+                down = b"%b0\r\n%b\r\n" % (down, trailers_down(decoder.trailers))
+        elif payload:
+            down = down + payload if down else payload
+        if down:
+            self._client.write(down)
+        if decoder.complete:
+            self._complete()
+
+    def _complete(self) -> None:
+        """The answer is down to its end. The connection is kept where neither side has anything left to say."""
+        if self._state is not _State.BODY:  # the client broke off while it was written to
+            return
+        self._state = _State.OVER
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if self._may_keep and self._is_read and not self._decoder.rest:
+                if self._is_held:
+                    connection.transport.resume_reading()
+                self._where.pool.release(connection)
+            else:
+                self._where.response_timeout.disarm(self)
+                connection.abort()
+        self._client.done()
+
+    def client_full(self) -> None:
+        """The client does not take what is sent to it."""
+        if self._connection is not None and not self._is_held:
+            self._is_held = True
+            self._connection.transport.pause_reading()
+
+    def client_ready(self) -> None:
+        """It does again."""
+        if self._connection is not None and self._is_held:
+            self._is_held = False
+            self._connection.transport.resume_reading()
+
+    # Tunnels.
+
+    def _open_tunnel(self, head: ResponseHead, data: bytes) -> None:
+        named = [field.value.lower() for field in head.special if field.role is Role.UPGRADE]
+        if not self._request.upgrade or named != [b"websocket"] or b"upgrade" not in head.options:
+            raise UpstreamFailed("a 101 that nobody asked for")
+        self._state = _State.TUNNEL
+        self._client.begin(head.status, ends_with_close=True)
+        self._client.write(
+            b"%b%bX-Request-Id: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%b"
+            % (
+                _status_line(head),
+                lines_down(head.ordinary, head.special, head.options, self._where.passed, private=False),
+                self._client.request_id,
+                data,
+            )
+        )
+        self._client.open_tunnel()
+
+    def send_through(self, data: bytes) -> None:
+        """In a tunnel: bytes of the client."""
+        if self._connection is not None:
+            self._connection.transport.write(data)
+
+    def client_ended(self) -> None:
+        """In a tunnel: the client sends nothing more."""
+        self._client_ended = True
+        self._end_tunnel(self._connection.transport if self._connection is not None else None)
+
+    def _end_tunnel(self, other: asyncio.Transport | None) -> None:
+        """One side has ended: tell the `other`, and when both have, all is done. TLS knows no half-close."""
+        if other is not None and other.can_write_eof() and not (self._client_ended and self._upstream_ended):
+            other.write_eof()
+            return
+        self._leave()
+        self._client.done()
+
+    # Ends.
+
+    def ended(self) -> None:
+        """See `upstream_connection.Exchange`."""
+        if self._state is _State.TUNNEL:
+            self._upstream_ended = True
+            if self._client_ended or not self._client.end_sending():
+                self._leave()
+                self._client.done()
+        elif self._state is _State.BODY:
+            try:
+                self._decoder.end()
+            except BodyFault:
+                self._fail(UpstreamFailed("the answer broke off"))
+            else:
+                self._pass_down(b"", b"")
+        else:
+            self.lost()
+
+    def lost(self) -> None:
+        """See `upstream_connection.Exchange`. Sent once more is what cannot have done anything, or may be done twice
+        (RFC 9110 9.2.2, RFC 9112 9.3.1).
+        """
+        repeat = (
+            self._state is _State.SENDING
+            and not self._retried
+            and not self._sent_body
+            and self._request.method in _IDEMPOTENT
+        )
+        if not repeat:
+            self._fail(UpstreamFailed("the connection was closed"))
+            return
+        self._retried = True
+        self._failed_at = self._give_up_connection()
+        self._client.hold_body()
+        self._client.spawn(self.connect())
+
+    def timed_out(self) -> None:
+        """The upstream had its time."""
+        self._fail(UpstreamFailed("no answer in time", timeout=True))
+
+    def client_gone(self) -> None:
+        """There is nobody to answer any more, or he must not be: the upstream may stop."""
+        self._leave()
+
+    def _give_up_connection(self) -> Target | None:
+        """Close the connection; returns its target where that is to blame: one that was kept may end at any time."""
+        self._where.response_timeout.disarm(self)
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return None
+        target = self._where.pool.target_of(connection)
+        connection.abort()
+        if target is None or (connection.used and self._state is _State.SENDING):
+            return None
+        self._where.pool.failed(target)
+        return target
+
+    def _fail(self, failed: UpstreamFailed) -> None:
+        """The upstream gave no answer that can be used, or not all of it."""
+        state = self._state
+        if state is _State.OVER:
+            return
+        log.info("upstream failed", request_id=self._client.request_id.decode("ascii"), error=str(failed))
+        self._give_up_connection()
+        self._state = _State.OVER
+        if state in _BEFORE_HEAD:
+            self._client.fail(Deny(reason=Reason.UPSTREAM_TIMEOUT if failed.timeout else Reason.UPSTREAM_UNREACHABLE))
+        else:
+            self._client.abort()
+
+    def _leave(self) -> None:
+        self._state = _State.OVER
+        self._where.response_timeout.disarm(self)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
+
+def _status_line(head: ResponseHead) -> bytes:
+    return _STATUS_LINES.get((head.status, head.phrase)) or b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)
+
+
+def _trailer_lines(head: ResponseHead) -> bytes:
+    return b"".join(field.sent for field in head.special if field.role is Role.TRAILER)

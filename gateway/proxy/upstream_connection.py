@@ -1,0 +1,111 @@
+"""One connection to an upstream: it carries one exchange at a time, and knows when it can carry another."""
+
+import asyncio
+import socket
+from typing import Final, Protocol, cast
+
+from gateway.proxy.tls import is_ended
+
+_WRITE_BUFFER: Final = 0
+"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for."""
+
+
+class Exchange(Protocol):
+    """What a connection carries."""
+
+    def received(self, data: bytes) -> None:
+        """These bytes came."""
+
+    def ended(self) -> None:
+        """The upstream sends nothing more."""
+
+    def lost(self) -> None:
+        """The connection is gone."""
+
+    def upstream_full(self) -> None:
+        """The upstream does not take what is sent to it."""
+
+    def upstream_ready(self) -> None:
+        """It does again."""
+
+
+class Owner(Protocol):
+    """Who keeps connections, all to one place. `host_line`: of each request that is sent there."""
+
+    host_line: bytes
+
+    def gone(self, connection: "UpstreamConnection") -> None:
+        """The connection is closed, or will be in a moment."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Hands what comes to the exchange that it carries. A byte or an end that comes while it carries none closes it:
+    it is nobody's answer, least of all the next request's.
+    """
+
+    __slots__ = ("_owner", "exchange", "host", "transport", "used")
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self.host = owner.host_line
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.exchange: Exchange | None = None
+        self.used = False
+        """It has carried an exchange to its end before."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(_WRITE_BUFFER)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        exchange = self.exchange
+        if exchange is None:
+            self.abort()
+        else:
+            exchange.received(data)
+
+    def eof_received(self) -> bool:
+        """See asyncio. True: our own half stays open, for a tunnel; TLS has no such thing."""
+        exchange = self.exchange
+        tls = self.transport.get_extra_info("ssl_object")
+        if exchange is None:
+            self.abort()
+        elif tls is not None and not is_ended(tls):
+            self.exchange = None
+            exchange.lost()
+        else:
+            exchange.ended()
+        return self.exchange is not None and tls is None
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
+        """See asyncio."""
+        exchange, self.exchange = self.exchange, None
+        self._owner.gone(self)
+        if exchange is not None:
+            exchange.lost()
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        if self.exchange is not None:
+            self.exchange.upstream_full()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        if self.exchange is not None:
+            self.exchange.upstream_ready()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a request may be sent on it."""
+        return not self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Close it now; who is carried hears no more of it."""
+        self.exchange = None
+        self._owner.gone(self)
+        self.transport.abort()
