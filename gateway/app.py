@@ -33,7 +33,7 @@ from gateway.proxy.field_line import KnownLines, plain_spelling
 from gateway.proxy.forward import Backend, Proxy
 from gateway.proxy.header_rules import UpRules, is_never_passed
 from gateway.proxy.pool import Pool
-from gateway.proxy.relay import Relay, Where
+from gateway.proxy.relay import AnswerReader, Relay, Where
 from gateway.proxy.tls import upstream_context
 from gateway.server.admission import Admission
 from gateway.server.handler import Door, Handler
@@ -66,8 +66,10 @@ log = structlog.get_logger(__name__)
 _DAY: Final = 86400
 _BOOT_PATIENCE: Final = 1.0
 """Seconds that the first requests are not accepted while the store is looked for; without it they are refused."""
-_COLLECT_AFTER: Final = 20_000
-"""Objects that were made and not freed, after which the collector looks at the young ones (Python's own: 700)."""
+_COLLECT_AFTER: Final = (50_000, 20, 50)
+"""Objects that were made and not freed, after which the collector looks at the young ones; how often it does before it
+looks at older ones, and at all (Python's own: 700, 10, 10).
+"""
 _TO_END: Final = 5.0
 """Seconds that a worker gets beside `drain_timeout`, to cut off what has not finished and to close what is open."""
 _HEARD_WITHIN: Final = 0.1
@@ -251,8 +253,7 @@ def _where(api: Api, settings: Settings, tls: ssl.SSLContext | None) -> Where:
             wait_timeout=limits.response_timeout,
             tls=tls,
         ),
-        KnownLines(),
-        frozenset(name.lower().encode() for name in upstream.pass_headers),
+        AnswerReader(frozenset(name.lower().encode() for name in upstream.pass_headers)),
         Deadlines(asyncio.get_running_loop(), limits.response_timeout, Relay.timed_out),
     )
 
@@ -394,6 +395,7 @@ class Gateway:
                 access_log=AccessLog(
                     enabled=settings.log.access and settings.log.level in ("debug", "info"),
                     format_=settings.log.format,
+                    count_use=self._uses.count,
                 ),
                 reader=HeadReader(
                     lines,
@@ -407,7 +409,6 @@ class Gateway:
                 header_timeout=limits.header_timeout,
                 keepalive_timeout=limits.keepalive_timeout,
                 refused_calls=denied_calls,
-                uses=self._uses,
                 at_once=at_once,
                 **rest,
             )
@@ -492,7 +493,7 @@ async def _work(  # noqa: PLR0913, PLR0917 - all that a worker is told
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     # What was loaded stays, and a request leaves no cycles: the collector has little to look for.
     gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+    gc.set_threshold(*_COLLECT_AFTER)
     async with (
         open_store(plan.settings, url) as store,
         Gateway(plan, store, at_once=at_once).running(listeners),

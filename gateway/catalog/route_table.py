@@ -6,7 +6,7 @@ that has taken a branch never needs another: it visits at most one node a segmen
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from gateway.catalog.document import CatalogError
 from gateway.tokens.grammar import NARROWEST_FIRST, Grammar
 
 K = TypeVar("K")
+
+_MOST_REMEMBERED: Final = 4096
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -144,6 +146,7 @@ class RouteTable:
                 node.routes[method] = route
             self.routes.append(route)
         self._root = _fold(root)
+        self._remembered: dict[tuple[str, tuple[bytes, ...]], Match] = {}
 
     def visit(self, segments: Sequence[bytes]) -> list[_Node]:
         """The nodes that a look-up of `segments` goes through: one a segment, or fewer where the path is unknown."""
@@ -157,8 +160,20 @@ class RouteTable:
             node = step
         return nodes
 
-    def match(self, method: str, segments: Sequence[bytes]) -> Match:
-        """The route of `method` on `segments`. What it costs is the path's length, not the number of routes."""
+    def match(self, method: str, segments: tuple[bytes, ...]) -> Match:
+        """The route of `method` on `segments`. What it costs is the path's length, not the number of routes; and less
+        for one of those that were asked for last.
+        """
+        key = (method, segments)
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._look_up(method, segments)
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = found
+        return found
+
+    def _look_up(self, method: str, segments: Sequence[bytes]) -> Match:
         nodes = self.visit(segments)
         node = nodes[-1] if nodes else self._root
         if len(nodes) < len(segments) or not node.routes:

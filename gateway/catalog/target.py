@@ -7,6 +7,7 @@ no encoded slash, backslash, dot, percent or control byte, and no encoded unrese
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -19,6 +20,8 @@ _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:[;/]|\Z))[A-Za-z0-9._~!$&'()
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 _QUERY: Final = re.compile(rb"[!-\"$-~]*")
+_LONGEST_REMEMBERED: Final = 512
+"""Bytes."""
 _FORBIDDEN_OCTETS: Final = frozenset(
     {*range(0x20), 0x7F, *b"/\\%."} | {*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~"}
 )
@@ -81,9 +84,17 @@ def split_target(raw: bytes) -> Target | Deny:
     path, mark, query = raw.partition(b"?")
     if not _QUERY.fullmatch(query):
         return Deny(reason=Reason.BAD_REQUEST, detail="query: a control byte, a # or a byte outside ASCII")
+    segments = _split_path(path) if len(path) <= _LONGEST_REMEMBERED else _split_path.__wrapped__(path)
+    if isinstance(segments, Deny):
+        return segments
+    return Target(segments, query if mark else None, authority)
+
+
+@lru_cache(maxsize=4096)  # most requests are for a few paths: what one means is a function of its bytes alone
+def _split_path(path: bytes) -> tuple[bytes, ...] | Deny:
     segments = tuple(path[1:].split(b"/")) if path != b"/" else ()
     if not is_plain_path(path):
         for segment in segments:
             if fault := fault_in_segment(segment):
                 return _bad(fault)
-    return Target(segments, query if mark else None, authority)
+    return segments

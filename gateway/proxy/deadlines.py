@@ -5,6 +5,7 @@ to end: a dict in the order of beginning is the queue, and one timer looks at it
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -52,16 +53,17 @@ class Deadlines(Generic[T]):
             self._timer = None
 
     def _look(self) -> None:
-        self._timer = None
         now = self._loop.time()
         late = []
         for what, due in self._due.items():
             if due > now:
                 break
             late.append(what)
-        for what in late:
-            del self._due[what]
-        if self._due:
-            self._timer = self._loop.call_at(next(iter(self._due.values())), self._look)
-        for what in late:
-            self._expired(what)
+        try:
+            for what in late:
+                # One that expired before it may have disarmed it, or armed it anew.
+                if self._due.get(what, math.inf) <= now:
+                    del self._due[what]
+                    self._expired(what)
+        finally:
+            self._timer = self._loop.call_at(next(iter(self._due.values())), self._look) if self._due else None

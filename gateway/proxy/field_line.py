@@ -8,9 +8,12 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final
+from functools import lru_cache
+from typing import Final, Generic, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 MOST_LINES: Final = 4096
 LONGEST_LINE: Final = 256
@@ -20,6 +23,8 @@ TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _DIGITS: Final = re.compile(rb"\d{1,18}")
+_LONGEST_NAME: Final = 64
+"""Bytes of a name that may be remembered."""
 _OTHER_DASHES: Final = bytes.maketrans(b"_.", b"--")
 
 
@@ -103,6 +108,9 @@ class FieldLine(msgspec.Struct, frozen=True, gc=False):
     sent: bytes
     """The line as it is sent on, with its end."""
 
+    def __repr__(self) -> str:
+        return f"FieldLine({self.name!r})"  # its value may be secret
+
 
 def plain_spelling(name: bytes) -> bytes:
     """The spelling of `name` (lower case) that stands for all its spellings."""
@@ -138,43 +146,68 @@ def is_length(text: bytes) -> bool:
 def read_line(line: bytes) -> FieldLine | str:
     """The field that `line` (without its end) is, or what is wrong with it (RFC 9110 5, RFC 9112 5)."""
     raw, colon, value = line.partition(b":")
-    if not colon or not TOKEN.fullmatch(raw):
+    named = _read_name(raw) if len(raw) <= _LONGEST_NAME else _read_name.__wrapped__(raw)
+    if named is None or not colon:
         return "a line that is folded" if line[:1] in (b" ", b"\t") else "a name that is no token"
     value = value.strip(b" \t")
     if _CONTROL.search(value):
         return "a control byte in a value"
-    name = raw.lower()
-    role = role_of(name)
+    name, role, plain, start = named
     if role is Role.HOST and not is_host(value):
         return "Host is not a host and port"
-    return FieldLine(name, value, role, plain_spelling(name), b"%b: %b\r\n" % (raw, value))
+    return FieldLine(name, value, role, plain, b"%b%b\r\n" % (start, value))
+
+
+@lru_cache(maxsize=1024)
+def _read_name(raw: bytes) -> tuple[bytes, Role, bytes, bytes] | None:
+    """Of a field called `raw`: the name in lower case, its role, its plain spelling, and how its line begins."""
+    if not TOKEN.fullmatch(raw):
+        return None
+    name = raw.lower()
+    return name, role_of(name), plain_spelling(name), raw + b": "
+
+
+class SeenTwice(Generic[T]):
+    """Meanings by the exact bytes that they are the meanings of: at most `most`, each of at most `longest` bytes.
+
+    One is remembered at its second appearance: what comes once takes nobody's place. The oldest goes first.
+    """
+
+    def __init__(self, most: int, longest: int) -> None:
+        self._most = most
+        self._longest = longest
+        self._once: set[bytes] = set()
+        self.known: OrderedDict[bytes, T] = OrderedDict()
+
+    def learn(self, text: bytes, meaning: T) -> None:
+        """`text`, which was not known, has appeared."""
+        once = self._once
+        if text in once:
+            once.discard(text)
+            self.known[text] = meaning
+            if len(self.known) > self._most:
+                self.known.popitem(last=False)
+        elif len(text) <= self._longest:
+            if len(once) >= self._most:
+                once.clear()
+            once.add(text)
 
 
 class KnownLines:
-    """Meanings of lines by their exact bytes: at most `most`, each at most LONGEST_LINE bytes.
+    """Meanings of lines, at most `most`, each at most LONGEST_LINE bytes.
 
-    A line is remembered at its second appearance, and only when told by whoever knows that its sender may be trusted
-    with our memory. No line that holds a credential, or may, is remembered.
+    Lines are learned when told by whoever knows that their sender may be trusted with our memory. No line that holds a
+    credential, or may, is remembered.
     """
 
     def __init__(self, never: Iterable[str] = (), most: int = MOST_LINES) -> None:
         """`never`: names (lower case) of further fields whose lines are never remembered."""
         self._never = frozenset(plain_spelling(name.encode()) for name in never)
-        self._most = most
-        self._seen: set[bytes] = set()
-        self.lines: OrderedDict[bytes, FieldLine] = OrderedDict()
+        self._seen: SeenTwice[FieldLine] = SeenTwice(most, LONGEST_LINE)
+        self.lines = self._seen.known
 
     def learn(self, fresh: Iterable[tuple[bytes, FieldLine]]) -> None:
         """Lines that were not known, with their meanings, have appeared."""
         for line, field in fresh:
-            if len(line) > LONGEST_LINE or field.role in _NEVER_REMEMBERED or field.plain in self._never:
-                continue
-            if line in self._seen:
-                self._seen.discard(line)
-                self.lines[line] = field
-                if len(self.lines) > self._most:
-                    self.lines.popitem(last=False)
-            else:
-                if len(self._seen) >= self._most:
-                    self._seen.clear()
-                self._seen.add(line)
+            if field.role not in _NEVER_REMEMBERED and field.plain not in self._never:
+                self._seen.learn(line, field)

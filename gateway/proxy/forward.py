@@ -1,6 +1,8 @@
 """From an `Allow` to a relay: the request as it goes up."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final, Protocol
 
 import msgspec
 
@@ -12,7 +14,7 @@ from gateway.proxy.ports import ClientSide
 from gateway.proxy.relay import Outgoing, Relay, Where
 from gateway.reason import Deny, Reason
 
-_UNSENDABLE = Deny(reason=Reason.BAD_REQUEST, detail="path: not one that this API can be sent")
+_UNSENDABLE: Final = Deny(reason=Reason.BAD_REQUEST, detail="path: not one that this API can be sent")
 
 
 class Backend(msgspec.Struct, frozen=True, eq=False):
@@ -23,34 +25,47 @@ class Backend(msgspec.Struct, frozen=True, eq=False):
     base_path: tuple[bytes, ...]
 
 
-class ForwardedRequest(msgspec.Struct, frozen=True, gc=False):
-    """The part of a client's request that the decision was not made of.
+class RequestHead(Protocol):
+    """What the relay needs of a request's head (`server.head.Head`)."""
 
-    `length` None with `has_body`: chunked. `body`: all of it, if it has come; None: it is streamed. `upgrade`: to
-    WebSocket, which the route allows.
-    """
+    @property
+    def method(self) -> str: ...  # noqa: D102 - its name says it, as that of the others
+    @property
+    def ordinary(self) -> Sequence[FieldLine]: ...  # noqa: D102
+    @property
+    def special(self) -> Sequence[FieldLine]: ...  # noqa: D102
+    @property
+    def options(self) -> frozenset[bytes]:
+        """What `Connection` names."""
 
-    ordinary: Sequence[FieldLine]
-    special: Sequence[FieldLine]
-    options: frozenset[bytes]
-    host: bytes
-    has_body: bool
-    length: int | None
-    expects_continue: bool
-    body: bytes | None
-    upgrade: bool = False
+    @property
+    def host(self) -> bytes: ...  # noqa: D102
+    @property
+    def has_body(self) -> bool: ...  # noqa: D102
+    @property
+    def length(self) -> int | None:
+        """None with a body: chunked."""
+
+    @property
+    def expects_continue(self) -> bool: ...  # noqa: D102
 
 
-def target_up(allow: Allow, base_path: Sequence[bytes]) -> bytes | None:
+def target_up(allow: Allow, base_path: tuple[bytes, ...]) -> bytes | None:
     """The request target for the upstream: the judged segments, byte for byte, under `base_path`; None if the whole
     would not pass the judgement that its part passed.
     """
     target = allow.target
-    segments = (*base_path, *target.segments[len(allow.route.api.prefix) :])
-    path = b"/" + b"/".join(segments)
-    if not is_plain_path(path) and any(fault_in_segment(segment) for segment in segments):
-        return None
-    return path if target.query is None else b"%b?%b" % (path, target.query)
+    path = _path_up(base_path, target.segments, len(allow.route.api.prefix))
+    if path is None or target.query is None:
+        return path
+    return b"%b?%b" % (path, target.query)
+
+
+@lru_cache(maxsize=4096)
+def _path_up(base_path: tuple[bytes, ...], segments: tuple[bytes, ...], prefix: int) -> bytes | None:
+    whole = (*base_path, *segments[prefix:])
+    path = b"/" + b"/".join(whole)
+    return path if is_plain_path(path) or not any(map(fault_in_segment, whole)) else None
 
 
 class Proxy:
@@ -59,50 +74,56 @@ class Proxy:
     def __init__(self, backends: Mapping[str, Backend]) -> None:
         self._backends = backends
 
-    def relay(
-        self, allow: Allow, method: str, request: ForwardedRequest, client: Client, side: ClientSide
+    def relay(  # noqa: PLR0913 - what a request is made of
+        self,
+        allow: Allow,
+        head: RequestHead,
+        client: Client,
+        side: ClientSide,
+        *,
+        body: bytes | None,
+        upgrade: bool = False,
     ) -> Relay | Deny:
-        """The relay of what was allowed, which has not begun yet. `client`: what we assert of him; `side`: where the
-        answer goes.
+        """The relay of what was allowed, which has not begun yet.
+
+        `client`: what we assert of him; `side`: where the answer goes; `body`: all of it, if it has come, None: it is
+        streamed; `upgrade`: to WebSocket, which the route allows.
         """
         backend = self._backends[allow.route.api.name]
         target = target_up(allow, backend.base_path)
         if target is None:
             return _UNSENDABLE
         lines = backend.rules.lines_up(
-            request.ordinary,
-            request.special,
-            request.options,
+            head.ordinary,
+            head.special,
+            head.options,
             client=client,
-            host=request.host,
+            host=head.host,
             request_id=side.request_id,
             token_id=allow.principal.token.id.encode(),
         )
-        body, framing = request.body, b""
-        streamed = body is None
-        if request.has_body:
-            if request.length is not None or body is not None:
-                framing = b"Content-Length: %d\r\n" % (len(body) if body is not None else request.length or 0)
-            else:
-                framing = b"Transfer-Encoding: chunked\r\n"
-            if request.expects_continue and streamed:
+        length = head.length if body is None else len(body)
+        framing = b""
+        if head.has_body:
+            framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
+            if head.expects_continue and body is None:
                 framing += b"Expect: 100-continue\r\n"
-        elif request.length is not None:
+        elif head.length is not None:
             framing = b"Content-Length: 0\r\n"
-        if request.upgrade:
+        if upgrade:
             framing += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         return Relay(
             backend.where,
             side,
             Outgoing(
-                method,
-                b"%b %b HTTP/1.1\r\n" % (method.encode(), target),
-                b"%b%b\r\n" % (lines, framing),
+                head.method,
+                b"%b %b HTTP/1.1\r\n" % (head.method.encode(), target),
+                lines + framing + b"\r\n" if framing else lines + b"\r\n",
                 body or b"",
-                streamed=streamed,
-                chunked=streamed and request.length is None,
-                expects_continue=streamed and request.expects_continue,
-                upgrade=request.upgrade,
+                body is None,
+                length is None,
+                body is None and head.expects_continue,
+                upgrade,
             ),
         )
 

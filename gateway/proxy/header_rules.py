@@ -46,7 +46,9 @@ _NOT_IN_TRAILERS: Final = _DROPPED_DOWN | {Role.HOST, Role.CREDENTIAL, Role.COOK
 """RFC 9110 6.5.1: no framing, no routing, no authentication there; and nothing that was dropped above."""
 _MOST_REMEMBERED: Final = 512
 _PERSISTENCE: Final = frozenset({b"close", b"keep-alive"})
-_VIA: Final = b"1.1 zonegate"
+_VIA: Final = Role.VIA
+_HOST: Final = Role.HOST
+_OURS_IN_VIA: Final = b"1.1 zonegate"
 
 
 class Client(msgspec.Struct, frozen=True, gc=False):
@@ -111,9 +113,10 @@ class UpRules:
         lines = [field.sent for field in ordinary]
         via = b""
         for field in special:
-            if field.role is Role.VIA:
+            role = field.role
+            if role is _VIA:
                 via += field.value + b", "
-            elif not self.drops(field.name):
+            elif role is not _HOST and not self.drops(field.name):
                 lines.append(field.sent)
         if client.trusted:
             lines.append(_extended(special, client, host))
@@ -122,7 +125,7 @@ class UpRules:
                 b"X-Forwarded-For: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Proto: %b\r\n"
                 % (client.peer, host, client.scheme)
             )
-        lines.append(b"Via: %b%b\r\nX-Request-Id: %b\r\nX-Token-Id: %b\r\n" % (via, _VIA, request_id, token_id))
+        lines.append(b"Via: %b%b\r\nX-Request-Id: %b\r\nX-Token-Id: %b\r\n" % (via, _OURS_IN_VIA, request_id, token_id))
         lines.append(self._login)
         return b"".join(lines)
 

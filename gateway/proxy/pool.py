@@ -131,13 +131,13 @@ class Pool:
 
     def take(self) -> UpstreamConnection | None:
         """An idle connection to the target of choice, or None: then `acquire` makes one, or waits."""
-        return self._take_from(self.choose())
+        return self._take_from(self._targets[0] if len(self._targets) == 1 else self.choose())
 
     def _take_from(self, target: Target) -> UpstreamConnection | None:
         while target.idle:
             connection = target.idle.pop()  # the one that was used last: the others may expire
             self._idle.disarm(connection)
-            if connection.is_usable:
+            if not connection.transport.is_closing():
                 self._busy[connection] = target
                 target.pending += 1
                 return connection
@@ -207,7 +207,7 @@ class Pool:
         target.failures = target.ejections = 0
         connection.exchange = None
         connection.used = True
-        if self._closed or not connection.is_usable:
+        if self._closed or connection.transport.is_closing():
             self._forget(target)
             connection.abort()
             return

@@ -14,7 +14,7 @@ import structlog
 
 from gateway.proxy.body import BodyFault, ChunkedBody, Decoder, LengthBody, UntilClose
 from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.field_line import KnownLines, Role
+from gateway.proxy.field_line import KnownLines, Role, SeenTwice
 from gateway.proxy.header_rules import lines_down, trailers_down
 from gateway.proxy.pool import Pool, Target
 from gateway.proxy.ports import ClientSide, UpstreamFailed
@@ -28,7 +28,14 @@ _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 9.2.2, of those that are forwarded."""
 _MOST_INTERIM: Final = 32
 """Interim answers before a final one: an upstream that sends them for ever sends no answer."""
-_NEVER_A_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_HEAD_END: Final = b"\r\n\r\n"
+_MOST_HEADS: Final = 512
+_LONGEST_HEAD: Final = 2048
+"""Heads that are remembered as a whole, for each API, and the bytes of one."""
+_SWITCHING_PROTOCOLS: Final = 101
+_OK: Final = 200
+_NO_CONTENT: Final = 204
+_NEVER_A_BODY: Final = frozenset({_NO_CONTENT, 304})
 _NO_BODY: Final = LengthBody(0)
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 _STATUS_LINES: Final = {
@@ -38,8 +45,8 @@ _STATUS_LINES: Final = {
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A request as it goes up. `line`: its first; `fields`: all but Host, and the line that ends them; `body`: all of it, framed, unless it is
-    `streamed`, and then comes by `Relay.send`; `chunked`: how that is framed.
+    """A request as it goes up. `line`: its first; `fields`: all but Host, and the line that ends them; `body`: all of
+    it, framed, unless it is `streamed`, and then comes by `Relay.send`; `chunked`: how that is framed.
     """
 
     method: str
@@ -52,12 +59,40 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     upgrade: bool = False
 
 
+class AnswerReader:
+    """Reads the heads of one API's answers, and writes what of them comes down.
+
+    Many answers have the very same head: it is looked for as a whole, then line by line.
+    """
+
+    def __init__(self, passed: frozenset[bytes] = frozenset()) -> None:
+        """`passed`: fields (lower case) that `pass_headers` opens."""
+        self._passed = passed
+        self._lines = KnownLines()
+        self._heads: SeenTwice[tuple[ResponseHead, bytes]] = SeenTwice(_MOST_HEADS, _LONGEST_HEAD)
+
+    def read(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """The head that `data` begins with, and what comes down of it, but for the request's id, the body's framing,
+        and what concerns the connection; None where its end has not come. Raises UpstreamFailed.
+        """
+        raw = data[: data.find(_HEAD_END) + 4]
+        found = self._heads.known.get(raw)
+        if found is None:
+            head = read_response_head(data, self._lines)
+            if head is None:
+                return None
+            # An interim answer is kept by nobody, so that none has to be told that it is one person's.
+            down = lines_down(head.ordinary, head.special, head.options, self._passed, private=head.status >= _OK)
+            found = head, _status_line(head) + down
+            self._heads.learn(raw, found)
+        return found
+
+
 class Where(msgspec.Struct, frozen=True, eq=False):
-    """Where a relay leads: what the exchanges of one API share. `passed`: fields that `pass_headers` opens."""
+    """Where a relay leads: what the exchanges of one API share."""
 
     pool: Pool
-    lines: KnownLines
-    passed: frozenset[bytes]
+    reader: AnswerReader
     response_timeout: "Deadlines[Relay]"
 
 
@@ -69,7 +104,12 @@ class _State(Enum):
     OVER = "ended, one way or another"
 
 
-_BEFORE_HEAD: Final = frozenset({_State.SENDING, _State.HEAD})
+# To take a member of an Enum out of it, or to hash it, costs more than to compare it.
+_SENDING: Final = _State.SENDING
+_HEAD: Final = _State.HEAD
+_BODY: Final = _State.BODY
+_TUNNEL: Final = _State.TUNNEL
+_OVER: Final = _State.OVER
 
 
 class Relay:
@@ -100,7 +140,7 @@ class Relay:
         self._client = client
         self._request = request
         self._connection: UpstreamConnection | None = None
-        self._state = _State.SENDING
+        self._state = _SENDING
         self._retried = False
         self._failed_at: Target | None = None
         self._pending = b""
@@ -163,14 +203,14 @@ class Relay:
             return
         if self._request.chunked:
             connection.transport.write(_LAST_CHUNK)
-        if self._state in _BEFORE_HEAD:
+        if self._state is _SENDING or self._state is _HEAD:
             self._where.response_timeout.arm(self)
 
     def refused(self, deny: Deny) -> None:
         """The streamed body is none: the upstream has seen no end of it, and sees none."""
         state = self._state
         self._leave()
-        if state in _BEFORE_HEAD:
+        if state is _SENDING or state is _HEAD:
             self._client.fail(deny)
         else:
             self._client.abort()
@@ -193,11 +233,11 @@ class Relay:
         """See `upstream_connection.Exchange`."""
         state = self._state
         try:
-            if state in _BEFORE_HEAD:
-                self._receive_head(data)
-            elif state is _State.BODY:
+            if state is _BODY:
                 self._pass_down(b"", data)
-            elif state is _State.TUNNEL:
+            elif state is _SENDING or state is _HEAD:
+                self._receive_head(data)
+            elif state is _TUNNEL:
                 self._client.write(data)
         except UpstreamFailed as failed:
             self._fail(failed)
@@ -205,29 +245,30 @@ class Relay:
             self._fail(UpstreamFailed("a body that is not framed as it should be"))
 
     def _receive_head(self, data: bytes) -> None:
-        self._state = _State.HEAD
+        self._state = _HEAD
         if self._pending:
             data = self._pending + data
         while True:
-            head = read_response_head(data, self._where.lines)
-            if head is None:
+            found = self._where.reader.read(data)
+            if found is None:
                 self._pending = data
                 return
+            head, down = found
             data = data[head.size :]
-            if not head.is_interim:
+            if head.status >= _OK or head.status == _SWITCHING_PROTOCOLS:
                 break
-            self._pass_interim(head)
+            self._pass_interim(down)
             if not data:
                 self._pending = b""
                 return
         self._where.response_timeout.disarm(self)
         self._pending = b""
-        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._open_tunnel(head, data)
+        if head.status == _SWITCHING_PROTOCOLS:
+            self._open_tunnel(head, down, data)
         else:
-            self._begin(head, data)
+            self._begin(head, down, data)
 
-    def _pass_interim(self, head: ResponseHead) -> None:
+    def _pass_interim(self, down: bytes) -> None:
         self._interim += 1
         if self._interim > _MOST_INTERIM:
             raise UpstreamFailed("interim answers without end")
@@ -236,15 +277,14 @@ class Relay:
         else:  # the client may send its body now, in its own time
             self._where.response_timeout.disarm(self)
         if self._client.is_1_1:
-            lines = lines_down(head.ordinary, head.special, head.options, self._where.passed, private=False)
-            self._client.write(_status_line(head) + lines + b"\r\n")
+            self._client.write(down + b"\r\n")
 
-    def _begin(self, head: ResponseHead, data: bytes) -> None:
-        """A final head is there, and `data` behind it."""
+    def _begin(self, head: ResponseHead, down: bytes, data: bytes) -> None:
+        """A final head is there, `down` of it is to go down, and there is `data` behind it."""
         client, framing, status = self._client, head.framing, head.status
         ends_with_close = False
         framing_line = b""
-        if framing.length is not None and status != HTTPStatus.NO_CONTENT:
+        if framing.length is not None and status != _NO_CONTENT:
             framing_line = b"Content-Length: %d\r\n" % framing.length
         if self._request.method == "HEAD" or status in _NEVER_A_BODY:
             # To HEAD, and in a 304, the length is that of a body which is not sent (RFC 9110 8.6).
@@ -259,10 +299,9 @@ class Relay:
             else:
                 ends_with_close = True
         self._may_keep = head.keep_alive and type(self._decoder) is not UntilClose
-        self._state = _State.BODY
-        down = b"%b%bX-Request-Id: %b\r\n%b%b\r\n" % (
-            _status_line(head),
-            lines_down(head.ordinary, head.special, head.options, self._where.passed),
+        self._state = _BODY
+        down = b"%bX-Request-Id: %b\r\n%b%b\r\n" % (
+            down,
             client.request_id,
             framing_line,
             client.begin(status, ends_with_close=ends_with_close),
@@ -292,9 +331,9 @@ class Relay:
 
     def _complete(self) -> None:
         """The answer is down to its end. The connection is kept where neither side has anything left to say."""
-        if self._state is not _State.BODY:  # the client broke off while it was written to
+        if self._state is not _BODY:  # the client broke off while it was written to
             return
-        self._state = _State.OVER
+        self._state = _OVER
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._may_keep and self._is_read and not self._decoder.rest:
@@ -320,20 +359,15 @@ class Relay:
 
     # Tunnels.
 
-    def _open_tunnel(self, head: ResponseHead, data: bytes) -> None:
+    def _open_tunnel(self, head: ResponseHead, down: bytes, data: bytes) -> None:
         named = [field.value.lower() for field in head.special if field.role is Role.UPGRADE]
         if not self._request.upgrade or named != [b"websocket"] or b"upgrade" not in head.options:
             raise UpstreamFailed("a 101 that nobody asked for")
-        self._state = _State.TUNNEL
+        self._state = _TUNNEL
         self._client.begin(head.status, ends_with_close=True)
         self._client.write(
-            b"%b%bX-Request-Id: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%b"
-            % (
-                _status_line(head),
-                lines_down(head.ordinary, head.special, head.options, self._where.passed, private=False),
-                self._client.request_id,
-                data,
-            )
+            b"%bX-Request-Id: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%b"
+            % (down, self._client.request_id, data)
         )
         self._client.open_tunnel()
 
@@ -359,12 +393,12 @@ class Relay:
 
     def ended(self) -> None:
         """See `upstream_connection.Exchange`."""
-        if self._state is _State.TUNNEL:
+        if self._state is _TUNNEL:
             self._upstream_ended = True
             if self._client_ended or not self._client.end_sending():
                 self._leave()
                 self._client.done()
-        elif self._state is _State.BODY:
+        elif self._state is _BODY:
             try:
                 self._decoder.end()
             except BodyFault:
@@ -379,7 +413,7 @@ class Relay:
         (RFC 9110 9.2.2, RFC 9112 9.3.1).
         """
         repeat = (
-            self._state is _State.SENDING
+            self._state is _SENDING
             and not self._retried
             and not self._sent_body
             and self._request.method in _IDEMPOTENT
@@ -408,7 +442,7 @@ class Relay:
             return None
         target = self._where.pool.target_of(connection)
         connection.abort()
-        if target is None or (connection.used and self._state is _State.SENDING):
+        if target is None or (connection.used and self._state is _SENDING):
             return None
         self._where.pool.failed(target)
         return target
@@ -416,18 +450,18 @@ class Relay:
     def _fail(self, failed: UpstreamFailed) -> None:
         """The upstream gave no answer that can be used, or not all of it."""
         state = self._state
-        if state is _State.OVER:
+        if state is _OVER:
             return
         log.info("upstream failed", request_id=self._client.request_id.decode("ascii"), error=str(failed))
         self._give_up_connection()
-        self._state = _State.OVER
-        if state in _BEFORE_HEAD:
+        self._state = _OVER
+        if state is _SENDING or state is _HEAD:
             self._client.fail(Deny(reason=Reason.UPSTREAM_TIMEOUT if failed.timeout else Reason.UPSTREAM_UNREACHABLE))
         else:
             self._client.abort()
 
     def _leave(self) -> None:
-        self._state = _State.OVER
+        self._state = _OVER
         self._where.response_timeout.disarm(self)
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -6,7 +6,6 @@ hide a second answer, which would be the next client's.
 
 import re
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -18,6 +17,8 @@ from gateway.proxy.ports import UpstreamFailed
 _END: Final = b"\r\n\r\n"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _ORDINARY: Final = Role.ORDINARY
+_SWITCHING_PROTOCOLS: Final = 101
+_OK: Final = 200
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ class ResponseHead(msgspec.Struct, frozen=True):
     @property
     def is_interim(self) -> bool:
         """Another head follows (RFC 9110 15.2)."""
-        return self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS
+        return self.status < _OK and self.status != _SWITCHING_PROTOCOLS
 
 
 def read_response_head(data: bytes, lines: KnownLines) -> ResponseHead | None:
@@ -78,7 +79,7 @@ def read_response_head(data: bytes, lines: KnownLines) -> ResponseHead | None:
         special,
         framing,
         options,
-        b"close" not in options if is_1_1 else b"keep-alive" in options,
+        b"close" not in options and (is_1_1 or b"keep-alive" in options),
         end + len(_END),
     )
 
@@ -104,6 +105,8 @@ def _judge_beginning(data: bytes) -> None:
     """Raises UpstreamFailed for a head whose end has not come, and cannot come any more."""
     if len(data) >= LARGEST_HEAD:
         raise UpstreamFailed("a head that is too large")
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise UpstreamFailed("a line end that is not CRLF")
     first, ended, _ = data.partition(b"\r\n")
     if (ended and not _STATUS_LINE.fullmatch(first)) or not b"HTTP/1.".startswith(data[:7]):
         raise UpstreamFailed("a status line that is none")

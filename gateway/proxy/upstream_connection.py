@@ -99,11 +99,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.upstream_ready()
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether a request may be sent on it."""
-        return not self.transport.is_closing()
-
     def abort(self) -> None:
         """Close it now; who is carried hears no more of it."""
         self.exchange = None

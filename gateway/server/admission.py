@@ -22,7 +22,7 @@ from gateway.server.head import Head
 from gateway.server.shown_lines import ShownLines
 from gateway.tokens.condition import Address
 from gateway.tokens.credential import read_value
-from gateway.tokens.digest import Peppers
+from gateway.tokens.digest import Digest, Peppers
 from gateway.tokens.lifecycle import resign
 from gateway.tokens.secret import Credential
 
@@ -52,6 +52,9 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     line: bytes
     field: FieldLine
     principal: Principal | None = None
+
+    def __repr__(self) -> str:
+        return f"Pending({self.credential!r})"  # the line holds the secret
 
 
 class Admission:
@@ -104,8 +107,17 @@ class Admission:
                 return outcome
             principal = outcome.principal
             assert principal is not None  # noqa: S101 - `_judge` leaves nothing else pending
-        principal = await self._resign(principal, pending.credential, request_id)
-        return self.decide(principal, head.method, head.target, address)
+        digest = await self._resign(principal, pending.credential, request_id)
+        # That took its time: the token that was proved may be another one by now, or none.
+        found = await self._in_force(principal, address)
+        if isinstance(found, Deny):
+            return found
+        proved = prove(pending.credential, found, self._peppers, self._clock())
+        if isinstance(proved, Deny):
+            return proved
+        if digest is not None and not self._peppers.is_current(proved.digest):
+            proved = resigned(proved, digest)  # memory has not heard of it yet
+        return self.decide(proved, head.method, head.target, address)
 
     def _judge(
         self, pending: Pending, found: CompiledToken | Deny | None, head: Head, address: Address | None
@@ -117,9 +129,10 @@ class Admission:
         principal = prove(pending.credential, found, self._peppers, now)
         if isinstance(principal, Deny):
             return principal
-        if not self._peppers.is_current(principal.digest) and now >= self._resign_from:
+        if self._peppers.is_current(principal.digest):
+            self._shown.enter(pending.line, pending.field, principal)
+        elif now >= self._resign_from:
             return msgspec.structs.replace(pending, principal=principal)
-        self._shown.enter(pending.line, pending.field, principal)
         return self.decide(principal, head.method, head.target, address)
 
     def decide(self, principal: Principal, method: str, target: Target, address: Address | None) -> Allow | Deny:
@@ -151,9 +164,7 @@ class Admission:
         A store that is away ends nothing by itself: then it turns on what was known of the token.
         """
         principal = allow.principal
-        found = self._tokens.look(principal.token.id)
-        if isinstance(found, Miss):
-            found = await self._tokens.fetch(principal.token.id, address, proved=True)
+        found = await self._in_force(principal, address)
         if isinstance(found, Deny):
             if found.reason is Reason.FROZEN:
                 return found
@@ -164,23 +175,32 @@ class Admission:
         now = self.decide(renewed, method, allow.target, address)
         return now if isinstance(now, Deny) else None
 
-    async def _resign(self, principal: Principal, credential: Credential, request_id: str) -> Principal:
-        """The principal with its digest made anew by the pepper that signs now. If that fails, it is as it was, and a
-        later use tries again.
+    async def _in_force(self, principal: Principal, address: Address | None) -> CompiledToken | Deny | None:
+        """What by now is in force in the place of the token that was proved."""
+        found = self._tokens.look(principal.token.id)
+        if isinstance(found, Miss):
+            return await self._tokens.fetch(principal.token.id, address, proved=True)
+        return found
+
+    async def _resign(self, principal: Principal, credential: Credential, request_id: str) -> Digest | None:
+        """The digest of the principal's secret made anew by the pepper that signs now, once it is in the store: by this
+        request or by one that was faster. None if that failed: a later use tries again.
         """
         token_id = principal.token.id
         digest = msgspec.structs.replace(self._peppers.sign(credential.secret), ends=principal.digest.ends)
         try:
             record = await self._store.get(token_id)
-            if record is None or principal.digest not in record.token.digests:
-                return principal  # another request was faster
-            by = Actor(token_id=token_id, owner=record.token.owner.key, address="", request_id=request_id)
-            new = resign(record.token, principal.digest, digest)
-            await self._store.replace(record, new, Action.RESIGN, by, self._clock())
-        except Conflict:
-            return principal
+            if record is not None and principal.digest in record.token.digests:
+                by = Actor(token_id=token_id, owner=record.token.owner.key, address="", request_id=request_id)
+                new = resign(record.token, principal.digest, digest)
+                try:
+                    await self._store.replace(record, new, Action.RESIGN, by, self._clock())
+                except Conflict:
+                    record = await self._store.get(token_id)
+                else:
+                    return digest
         except (StoreUnavailable, NotReplicated):
             self._resign_from = self._clock() + _RESIGN_PAUSE
             log.warning("digest not made anew", token=token_id)
-            return principal
-        return resigned(principal, digest)
+            return None
+        return digest if record is not None and digest in record.token.digests else None

@@ -44,6 +44,7 @@ NO_BODY: Final = LengthBody(0)
 _UNREADABLE: Final = UntilClose()
 """In the place of a body of which nobody knows where it ends."""
 _NOBODY: Final = Client(b"unknown", b"http", trusted=False)
+_REQUEST_ID: Final = Role.REQUEST_ID
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 
@@ -58,6 +59,16 @@ class State(Enum):
     TUNNEL = "the upstream's"
     DISCARD = "nobody's: what is left of a request that was answered"
     CLOSED = "to be ignored"
+
+
+# To take a member of an Enum out of it costs more than to compare it.
+_PREFACE: Final = State.PREFACE
+_HEAD: Final = State.HEAD
+_BUSY: Final = State.BUSY
+_BODY: Final = State.BODY
+_TUNNEL: Final = State.TUNNEL
+_DISCARD: Final = State.DISCARD
+_CLOSED: Final = State.CLOSED
 
 
 class BodySink(Protocol):
@@ -189,7 +200,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         super().__init__(server)
         self._handling = handling
         self._waits = waits
-        self._state = State.PREFACE if proxy_protocol else State.HEAD
+        self._state = _PREFACE if proxy_protocol else _HEAD
         self._pending = b""
         """What has come, and was not looked at yet."""
         self._takes = False
@@ -224,8 +235,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         name = transport.get_extra_info("peername")
         self._set_peer(parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None)
-        if self._state is State.PREFACE and not self.client.trusted:
-            self._state = State.HEAD
+        if self._state is _PREFACE and not self.client.trusted:
+            self._state = _HEAD
         if self._handling.opened(self, self.peer):
             self._waits.header.arm(self)
         else:
@@ -243,7 +254,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio."""
-        self._state = State.CLOSED
+        self._state = _CLOSED
         for deadlines in self._waits.all:
             deadlines.disarm(self)
         self._leave()
@@ -264,16 +275,16 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's never keeps its half open
         """See asyncio. A client that has closed its sending half counts as gone, but in a tunnel."""
-        if self._state is State.TUNNEL and self.exchange is not None and self.exchange.relay is not None:
+        if self._state is _TUNNEL and self.exchange is not None and self.exchange.relay is not None:
             self.exchange.relay.client_ended()
-            return self._state is State.TUNNEL and self.transport is not None and self.transport.can_write_eof()
+            return self._state is _TUNNEL and self.transport is not None and self.transport.can_write_eof()
         self._leave()
         self.end()
         return False
 
     def end(self) -> None:
         """Close the connection when all that was written is sent."""
-        self._state = State.CLOSED
+        self._state = _CLOSED
         if self.transport is not None:
             self.transport.close()
 
@@ -282,7 +293,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
         A reset, not a close: to HTTP/1.0 the end of the connection may be the end of the body.
         """
-        self._state = State.CLOSED
+        self._state = _CLOSED
         if self.exchange is not None:
             self.exchange.keep_alive = False
         transport = self.transport
@@ -307,19 +318,19 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
         state = self._state
-        if state is State.HEAD:
+        if state is _HEAD:
             self._pending = self._pending + data if self._pending else data
             if not self._takes:
                 self._take()
-        elif state is State.BODY and self._sink is not None and not self._pending:
+        elif state is _BODY and self._sink is not None and not self._pending:
             self._receive_body(data)
-        elif state is State.TUNNEL:
+        elif state is _TUNNEL:
             self._send_through(data)
-        elif state is State.DISCARD:
+        elif state is _DISCARD:
             self._discard(data)
-        elif state is State.PREFACE:
+        elif state is _PREFACE:
             self._read_preface(data)
-        elif state is not State.CLOSED:
+        elif state is not _CLOSED:
             self._pending += data
             self._pause()
 
@@ -343,7 +354,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             return
         if found.source is not None:
             self._set_peer(found.source)
-        self._state = State.HEAD
+        self._state = _HEAD
         self._pending = self._pending[found.size :]
         self._take()
 
@@ -351,23 +362,24 @@ class ClientConnection(AiohttpConnection, ClientSide):
         """Take requests out of what has come, as long as each is answered at once."""
         self._takes = True
         try:
-            while self._state is State.HEAD and self._pending:
+            while self._state is _HEAD and self._pending:
                 if self._is_full:  # who does not read answers is not read from
                     self._pause()
                     return
                 found = self._handling.reader.read(self._pending)
-                if isinstance(found, Unfinished):
+                if isinstance(found, Head):
+                    self._begin(found)
+                elif isinstance(found, Deny):
+                    self._refuse_head(found)
+                    return
+                else:
                     if not found.blank and self not in self._waits.header:
                         self._waits.keep_alive.disarm(self)
                         self._waits.header.arm(self)
                     break
-                if isinstance(found, Deny):
-                    self._refuse_head(found)
-                    return
-                self._begin(found)
         finally:
             self._takes = False
-        if self._state is State.HEAD:
+        if self._state is _HEAD:
             self._resume()
 
     def _begin(self, head: Head) -> None:
@@ -377,18 +389,18 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._pending = self._pending[head.size :]
         self.is_1_1 = head.is_1_1
         if head.has_body:
-            self._state = State.BODY
+            self._state = _BODY
             self._body = ChunkedBody() if head.length is None else LengthBody(head.length)
             self._received = 0
         else:
-            self._state = State.BUSY
+            self._state = _BUSY
             self._body = NO_BODY
         exchange = self._new_exchange(head)
         self._handling.begin(self, exchange)
 
     def _new_exchange(self, head: Head | None) -> Exchange:
-        name = request_id(() if head is None else [f.value for f in head.special if f.role is Role.REQUEST_ID])
-        self.request_id = name.encode("ascii")
+        name = request_id(() if head is None else [f.value for f in head.special if f.role is _REQUEST_ID])
+        self.request_id = name
         exchange = self.exchange = Exchange(time.monotonic(), name, head, self.peer, self.ip)
         return exchange
 
@@ -396,7 +408,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         """Answer what no request could be read from: what comes behind it, nobody knows."""
         self._waits.header.disarm(self)
         self._waits.keep_alive.disarm(self)
-        self._state = State.BUSY
+        self._state = _BUSY
         self._body = _UNREADABLE
         self._handling.refuse(self, self._new_exchange(None), deny)
 
@@ -417,7 +429,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         body = self._pending[: head.length]
         self._pending = self._pending[head.length :]
         self._body = NO_BODY
-        self._state = State.BUSY
+        self._state = _BUSY
         return body
 
     def stream_to(self, sink: BodySink) -> None:
@@ -436,12 +448,12 @@ class ClientConnection(AiohttpConnection, ClientSide):
         if not self._is_held:
             return
         self._is_held = False
-        if self._state is State.BODY:
+        if self._state is _BODY:
             self._waits.body.arm(self)
             if self._pending:
                 data, self._pending = self._pending, b""
                 self._receive_body(data)
-        if not self._is_held and self._state in (State.BODY, State.TUNNEL):
+        if not self._is_held and self._state in (_BODY, _TUNNEL):
             self._resume()
 
     def _receive_body(self, data: bytes) -> None:
@@ -462,7 +474,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             return
         if body.complete:
             self._waits.body.disarm(self)
-            self._state = State.BUSY
+            self._state = _BUSY
             self._pending = body.rest
         else:
             self._waits.body.arm(self)
@@ -475,8 +487,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._waits.body.disarm(self)
         self._body = _UNREADABLE
         sink, self._sink = self._sink, None
-        if self._state is State.BODY:
-            self._state = State.BUSY
+        if self._state is _BODY:
+            self._state = _BUSY
         if self.exchange is not None:
             self.exchange.keep_alive = False
         if sink is not None:
@@ -488,12 +500,12 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def cut_body(self) -> None:
         """The gateway ends before the body does: whoever reads it hears of it."""
-        if self._state is State.BODY:
+        if self._state is _BODY:
             self._refuse_body(Deny(reason=Reason.DRAINING))
 
     async def read_body(self, most: int) -> bytes | Deny:
         """The body of the request in hand, of at most so many bytes, or why there is none."""
-        if self._state is not State.BODY:
+        if self._state is not _BODY:
             return b""
         collected = Collected(most)
         self.stream_to(collected)
@@ -559,15 +571,17 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._task = self._sink = None
         self._is_held = False
         self._handling.finished(exchange)
-        if self._state is State.CLOSED:
+        if self._state is _CLOSED:
             return
-        if self._state is State.TUNNEL:
+        if self._state is _TUNNEL:
             self.end()
         elif exchange.keep_alive and self._body.complete:
-            self._state = State.HEAD
+            self._state = _HEAD
             if not self._pending:
                 self._waits.keep_alive.arm(self)
-            if not self._takes:
+                if not self._is_reading:
+                    self._resume()
+            elif not self._takes:
                 self._take()
         elif self._body.complete and not self._pending:
             self.end()
@@ -575,7 +589,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             self._begin_discarding(then_close=not exchange.keep_alive)
 
     def _begin_discarding(self, *, then_close: bool) -> None:
-        self._state = State.DISCARD
+        self._state = _DISCARD
         self._then_close = then_close
         self._discarded = 0
         self._waits.body.disarm(self)
@@ -602,7 +616,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             return
         if self._body.complete:
             self._waits.discard.disarm(self)
-            self._state = State.HEAD
+            self._state = _HEAD
             self._pending = self._body.rest
             if not self._pending:
                 self._waits.keep_alive.arm(self)
@@ -622,7 +636,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._waits.taking.disarm(self)
         if self.exchange is not None and self.exchange.relay is not None:
             self.exchange.relay.client_ready()
-        elif self._state is State.HEAD and not self._takes:
+        elif self._state is _HEAD and not self._takes:
             self._take()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -633,7 +647,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def open_tunnel(self) -> None:
         """See `ClientSide.open_tunnel`."""
-        self._state = State.TUNNEL
+        self._state = _TUNNEL
         data, self._pending = self._pending, b""
         if data:
             self._send_through(data)
@@ -656,7 +670,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
     @property
     def is_idle(self) -> bool:
         """No request is in hand, and none has begun to come."""
-        return self.exchange is None and self._state is State.HEAD and not self._pending
+        return self.exchange is None and self._state is _HEAD and not self._pending
 
 
 @lru_cache(maxsize=256)

@@ -5,27 +5,27 @@ from gateway.proxy.relay import Relay
 from gateway.reason import Deny
 from gateway.server.admission import label
 from gateway.server.head import Head
+from gateway.telemetry.access_log import Kind
 from gateway.tokens.condition import Address
 
 
 class Exchange:
-    """What is known of one request. `started`: by the loop's clock."""
+    """What is known of one request. What stands in the class is so until it is known better."""
 
-    __slots__ = (
-        "address",
-        "allow",
-        "deny",
-        "head",
-        "ip",
-        "keep_alive",
-        "relay",
-        "request_id",
-        "started",
-        "status",
-    )
+    allow: Allow | None = None
+    deny: Deny | None = None
+    relay: Relay | None = None
+    status = 0
+    """Of the answer; 0: none was begun."""
+    ended_at = 0.0
+    """Unix seconds."""
+    seconds = 0.0
+    """From the arrival of the head to the end of the answer."""
 
-    def __init__(self, started: float, request_id: str, head: Head | None, address: Address | None, ip: str) -> None:
-        """`head` None: it could not be read; `ip`: the address as text, "" where there is none."""
+    def __init__(self, started: float, request_id: bytes, head: Head | None, address: Address | None, ip: str) -> None:
+        """`started`: monotonic seconds; `head` None: it could not be read; `ip`: the address as text, "" where there
+        is none.
+        """
         self.started = started
         self.request_id = request_id
         self.head = head
@@ -33,11 +33,11 @@ class Exchange:
         self.ip = ip
         self.keep_alive = head is not None and head.keep_alive
         """Another request may follow on this connection."""
-        self.allow: Allow | None = None
-        self.deny: Deny | None = None
-        self.relay: Relay | None = None
-        self.status = 0
-        """Of the answer; 0: none was begun."""
+
+    @property
+    def path(self) -> bytes | None:
+        """As it was judged; None: it was not."""
+        return self.head.target.path if self.head is not None else None
 
     @property
     def token_id(self) -> str:
@@ -52,3 +52,17 @@ class Exchange:
         if self.allow is not None and self.head is not None:
             return label(self.head.method, self.allow.route)
         return self.deny.route if self.deny is not None else ""
+
+    @property
+    def kind(self) -> Kind:
+        """What it has in common with others, for log and counters."""
+        head, allow, deny = self.head, self.allow, self.deny
+        return Kind(
+            head.method if head is not None else "",
+            allow.route.api.name if allow is not None else "",
+            self.route,
+            self.token_id,
+            deny.reason if deny is not None else None,
+            self.ip,
+            self.status,
+        )

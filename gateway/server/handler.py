@@ -17,7 +17,6 @@ import structlog
 
 from gateway.access.decision import Allow
 from gateway.proxy.field_line import KnownLines, Role
-from gateway.proxy.forward import ForwardedRequest
 from gateway.reason import Answer, Deny, Reason, refuse
 from gateway.server.admission import Admission, Pending
 from gateway.server.aiohttp_parts import Server
@@ -25,8 +24,8 @@ from gateway.server.client_address import client_address, is_trusted, parse_addr
 from gateway.server.client_connection import NO_BODY, ClientConnection, Waits
 from gateway.server.exchange import Exchange
 from gateway.server.head import Head, HeadReader
-from gateway.server.ports import Call, Forwarder, Pages, Refused, RefusedCalls, TokenApi, UseCounter
-from gateway.telemetry.access_log import AccessLog, Finished
+from gateway.server.ports import Call, Forwarder, Pages, Refused, RefusedCalls, TokenApi
+from gateway.telemetry.access_log import AccessLog
 from gateway.tokens.condition import Address, Network
 from gateway.tokens.validation import LARGEST_BODY
 
@@ -49,8 +48,8 @@ class Door(msgspec.Struct, frozen=True):
     """What one listener lets in, and where it leads.
 
     `admission`, `forwarder`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is answered;
-    `max_body` in bytes (0: no limit), times in seconds; `max_connections` at once, in this process; `refused_calls`,
-    `uses` None: nobody writes down, or counts; `at_once` False: every request goes on in a task; `clock`: Unix seconds.
+    `max_body` in bytes (0: no limit), times in seconds; `max_connections` at once, in this process; `refused_calls`
+    None: nobody writes them down; `at_once` False: every request goes on in a task; `clock`: Unix seconds.
     """
 
     admission: Admission | None
@@ -71,7 +70,6 @@ class Door(msgspec.Struct, frozen=True):
     """Who comes by a Unix socket is a proxy of ours."""
     allowed_hosts: frozenset[str] | None = None
     refused_calls: RefusedCalls | None = None
-    uses: UseCounter | None = None
     at_once: bool = True
     clock: Callable[[], float] = time.time
 
@@ -120,8 +118,9 @@ class Handler:
 
     def begin(self, connection: ClientConnection, exchange: Exchange) -> None:
         """See `Handling.begin`."""
+        if not self._under_way:
+            self._quiet.clear()
         self._under_way += 1
-        self._quiet.clear()
         if not self._at_once:
             connection.spawn(self._attend(connection, exchange))
             return
@@ -143,32 +142,14 @@ class Handler:
 
     def finished(self, exchange: Exchange) -> None:
         """See `Handling.finished`."""
-        door = self._door
-        head, allow, deny = exchange.head, exchange.allow, exchange.deny
-        token_id, route = exchange.token_id, exchange.route
-        now = door.clock()
-        if door.uses is not None and token_id:  # nobody anonymous bends the numbers
-            door.uses.count(token_id, route, "allowed" if deny is None else deny.reason.value, exchange.ip, now)
-        door.access_log.add(
-            Finished(
-                now,
-                time.monotonic() - exchange.started,
-                exchange.request_id,
-                head.method if head is not None else None,
-                head.target if head is not None else None,
-                allow.route.api.name if allow is not None else "",
-                route,
-                token_id,
-                deny.reason if deny is not None else None,
-                exchange.ip,
-                exchange.status,
-            )
-        )
-        if head is None:
-            return
-        self._under_way -= 1
-        if not self._under_way:
-            self._quiet.set()
+        exchange.ended_at = self._door.clock()
+        exchange.seconds = time.monotonic() - exchange.started
+        exchange.relay = None
+        self._door.access_log.add(exchange)
+        if exchange.head is not None:
+            self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
 
     # One request.
 
@@ -238,7 +219,7 @@ class Handler:
             outcome = self._note(
                 exchange,
                 head,
-                await door.admission.resolve(outcome, head, exchange.address, exchange.request_id),
+                await door.admission.resolve(outcome, head, exchange.address, exchange.request_id.decode("ascii")),
             )
         if isinstance(outcome, Allow) and outcome.route.operation:
             return await self._call(connection, exchange, outcome, head)
@@ -259,7 +240,7 @@ class Handler:
             body=body,
             if_match=tuple(head.values(b"if-match")),
             address=exchange.ip,
-            request_id=exchange.request_id,
+            request_id=exchange.request_id.decode("ascii"),
         )
         return await self._door.token_api.answer(allow, call)
 
@@ -276,7 +257,7 @@ class Handler:
                 token_id=exchange.token_id,
                 owner=exchange.allow.principal.token.owner.key if exchange.allow else deny.owner,
                 address=exchange.ip,
-                request_id=exchange.request_id,
+                request_id=exchange.request_id.decode("ascii"),
             ),
             self._door.clock(),
         )
@@ -295,18 +276,7 @@ class Handler:
             # What comes behind it waits for the 101; if that does not come, nobody knows what it is.
             exchange.keep_alive = False
         body = connection.whole_body() if head.has_body else b""
-        request = ForwardedRequest(
-            head.ordinary,
-            head.special,
-            head.options,
-            head.host,
-            head.has_body,
-            head.length,
-            head.expects_continue,
-            body,
-            upgrade,
-        )
-        relay = door.forwarder.relay(allow, head.method, request, connection.client, connection)
+        relay = door.forwarder.relay(allow, head, connection.client, connection, body=body, upgrade=upgrade)
         if isinstance(relay, Deny):
             self.refuse(connection, exchange, relay)
             return
@@ -325,7 +295,7 @@ class Handler:
 
     def _give_up(self, connection: ClientConnection, exchange: Exchange) -> None:
         """Answer that we failed, if nothing was answered yet; else break off."""
-        log.exception("request failed", request_id=exchange.request_id)
+        log.exception("request failed", request_id=exchange.request_id.decode("ascii"))
         if exchange.relay is not None:
             exchange.relay.client_gone()
         if exchange.status:
@@ -362,7 +332,12 @@ class Handler:
         why_not = await self._why_not_any_more(exchange)
         if why_not is not None and connection.exchange is exchange:
             exchange.deny = why_not
-            log.info("cut off", request_id=exchange.request_id, token=exchange.token_id, reason=why_not.reason)
+            log.info(
+                "cut off",
+                request_id=exchange.request_id.decode("ascii"),
+                token=exchange.token_id,
+                reason=why_not.reason,
+            )
             if exchange.relay is not None:
                 exchange.relay.client_gone()
             connection.abort()

@@ -15,6 +15,7 @@ from gateway.proxy.field_line import TOKEN, FieldLine, KnownLines, Role, is_host
 from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, UnknownCoding, read_framing
 from gateway.reason import Deny, Reason
 from gateway.server.shown_lines import Shown
+from gateway.tokens.credential import AUTHORIZATION
 
 _END: Final = b"\r\n\r\n"
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
@@ -22,11 +23,22 @@ _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 _PARTS: Final = 3
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _OPTIONS: Final = {option: frozenset({option}) for option in (b"keep-alive", b"close")}
+_WEBSOCKET: Final = b"websocket"
+_MOST_BLANK_LINES: Final = 8
+_JUDGED_EARLY: Final = 256
+"""Bytes of a request line that is judged before its head has come: that happens again at each byte that comes then."""
+
+# To take a member of an Enum out of it costs more than to compare it.
 _ORDINARY: Final = Role.ORDINARY
 _HOST: Final = Role.HOST
+_CONNECTION: Final = Role.CONNECTION
+_LENGTH: Final = Role.LENGTH
+_CODING: Final = Role.CODING
+_EXPECT: Final = Role.EXPECT
+_UPGRADE: Final = Role.UPGRADE
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """A judged head. `length` None with `has_body`: chunked."""
 
     method: str
@@ -36,7 +48,7 @@ class Head(msgspec.Struct, frozen=True):
     ordinary: Sequence[FieldLine]
     """Fields in which a gateway has no part, in their order."""
     special: Sequence[FieldLine]
-    """All others, in their order."""
+    """All others, in their order, but for those that hold a credential: they concern nobody else."""
     host: bytes
     has_body: bool
     length: int | None
@@ -46,7 +58,7 @@ class Head(msgspec.Struct, frozen=True):
     """What `Connection` names, in lower case."""
     expects_continue: bool
     upgrade: bool
-    """Some `Upgrade` was asked for."""
+    """An upgrade to WebSocket was asked for; what another `Upgrade` says is nobody's here."""
     credentials: Sequence[tuple[bytes, FieldLine]]
     """Fields in which some API takes a token, with their lines."""
     shown: Shown | None
@@ -55,6 +67,9 @@ class Head(msgspec.Struct, frozen=True):
     """Lines that were not known."""
     size: int
     """Bytes that it takes, its end included."""
+
+    def __repr__(self) -> str:
+        return f"Head({self.method} {self.target.path!r})"  # what else is in it may be secret
 
     def values(self, name: bytes) -> list[bytes]:
         """Values of all fields called `name` (lower case), in their order."""
@@ -98,6 +113,8 @@ class HeadReader:
         themselves.
         """
         self._lines = lines.lines
+        # Beside another credential Authorization counts too, where no API takes it: who knows which one was meant?
+        token_fields |= {AUTHORIZATION}
         self._token_fields = frozenset(name.encode() for name in token_fields)
         self._secret_fields = frozenset(plain_spelling(name.encode()) for name in token_fields | secret_fields)
         self._shown = shown
@@ -105,11 +122,16 @@ class HeadReader:
     def read(self, data: bytes) -> Head | Unfinished | Deny:
         """The head that `data` begins with, or why it is none. The verdict is the same however the bytes come."""
         start = 0
-        while data.startswith(b"\r\n", start):  # RFC 9112 2.2: some clients send one behind a body
+        # RFC 9112 2.2: some clients send one behind a body. Who sends nothing else would have us look at them for ever.
+        while data.startswith(b"\r\n", start) and start < 2 * _MOST_BLANK_LINES:
             start += 2
         end = data.find(_END, start)
         if end < 0 or end - start > LARGEST_HEAD - len(_END):
-            return self._judge_beginning(data, start)
+            return _judge_beginning(data, start)
+        return self._judge(data, start, end)
+
+    def _judge(self, data: bytes, start: int, end: int) -> Head | Deny:
+        """The head from `start` to its end, the empty line, at `end`."""
         lines = data[start:end].split(b"\r\n")
         line = _read_request_line(lines[0])
         if isinstance(line, Deny):
@@ -133,7 +155,6 @@ class HeadReader:
             if isinstance(read, str):
                 return _bad(f"headers: {read}")
             if read.plain in secret_fields:
-                special.append(read)
                 if read.name in self._token_fields:
                     credentials.append((raw, read))
                 continue
@@ -141,7 +162,7 @@ class HeadReader:
             (ordinary if read.role is _ORDINARY else special).append(read)
         return self._finish(line, ordinary, special, fresh, credentials, end + len(_END))
 
-    def _finish(  # noqa: PLR0913, PLR0917 - what `read` has gathered
+    def _finish(  # noqa: PLR0913, PLR0917 - what `_judge` has gathered
         self,
         line: tuple[str, Target, bool],
         ordinary: list[FieldLine],
@@ -151,27 +172,10 @@ class HeadReader:
         size: int,
     ) -> Head | Deny:
         method, target, is_1_1 = line
-        host = None
-        options = _NO_OPTIONS
-        codings: list[bytes] = []
-        lengths: list[bytes] = []
-        expects_continue = upgrade = False
-        for field in special:
-            role = field.role
-            if role is _HOST:
-                if host is not None:
-                    return _bad("headers: two Hosts")
-                host = field.value
-            elif role is Role.CONNECTION:
-                options |= _OPTIONS.get(field.value) or _options(field.value)
-            elif role is Role.LENGTH:
-                lengths.append(field.value)
-            elif role is Role.CODING:
-                codings.append(field.value)
-            elif role is Role.EXPECT:
-                expects_continue |= is_1_1 and field.value.lower() == b"100-continue"
-            elif role is Role.UPGRADE:
-                upgrade = True
+        said = _read_special(special)
+        if isinstance(said, Deny):
+            return said
+        host, options, codings, lengths, expects_continue, upgrade = said
         if host is None and is_1_1:
             return _bad("headers: Host is missing")
         if target.authority is not None:
@@ -197,7 +201,7 @@ class HeadReader:
             framing.length,
             (b"close" not in options) if is_1_1 else (b"keep-alive" in options and b"close" not in options),
             options,
-            expects_continue,
+            is_1_1 and expects_continue,
             upgrade,
             credentials,
             self._shown.get(credentials[0][0]) if len(credentials) == 1 else None,
@@ -205,20 +209,53 @@ class HeadReader:
             size,
         )
 
-    def _judge_beginning(self, data: bytes, start: int) -> Unfinished | Deny:
-        """What can be said of a head whose end has not come, or comes too late: the faults that `read` finds first."""
-        window = data[start : start + LARGEST_HEAD]
-        first, ended, _ = window.partition(b"\r\n")
-        if ended:
-            line = _read_request_line(first)
-            if isinstance(line, Deny):
-                return line
-        # A CR at the end of what has come may become one of a CRLF.
-        if window.count(b"\n") != window.count(b"\r\n"):
-            return _NO_LINE if b"\n" in first else _BARE
-        if len(data) - start > LARGEST_HEAD:
-            return _TOO_LARGE
-        return _SOME if window.strip(b"\r") else _NOTHING_YET
+
+def _read_special(
+    special: list[FieldLine],
+) -> tuple[bytes | None, frozenset[bytes], Sequence[bytes], Sequence[bytes], bool, bool] | Deny:
+    """What fields say of the request itself: the host, what `Connection` names, all transfer codings, all lengths,
+    whether a 100 is expected, whether a WebSocket is asked for.
+    """
+    host = None
+    options = _NO_OPTIONS
+    codings: list[bytes] = []
+    lengths: list[bytes] = []
+    expects_continue = upgrade = False
+    for field in special:
+        role = field.role
+        if role is _HOST:
+            if host is not None:
+                return _bad("headers: two Hosts")
+            host = field.value
+        elif role is _CONNECTION:
+            options |= _OPTIONS.get(field.value) or _options(field.value)
+        elif role is _LENGTH:
+            lengths.append(field.value)
+        elif role is _CODING:
+            codings.append(field.value)
+        elif role is _EXPECT:
+            expects_continue = expects_continue or field.value.lower() == b"100-continue"
+        elif role is _UPGRADE:
+            upgrade = upgrade or _WEBSOCKET in field.value.lower()
+    return host, options, codings, lengths, expects_continue, upgrade
+
+
+def _judge_beginning(data: bytes, start: int) -> Unfinished | Deny:
+    """What can be said of a head whose end has not come, or comes too late: the faults that `_judge` finds first."""
+    window = data[start : start + LARGEST_HEAD]
+    first, ended, _ = window.partition(b"\r\n")
+    # A CR at the end of what has come may become one of a CRLF.
+    bare = window.count(b"\n") != window.count(b"\r\n")
+    too_large = len(data) - start > LARGEST_HEAD
+    if ended and (bare or too_large or len(first) <= _JUDGED_EARLY):
+        line = _read_request_line(first)
+        if isinstance(line, Deny):
+            return line
+    if bare:
+        return _NO_LINE if b"\n" in first else _BARE
+    if too_large:
+        return _TOO_LARGE
+    return _SOME if window.strip(b"\r") else _NOTHING_YET
 
 
 def _options(value: bytes) -> frozenset[bytes]:

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.access.decision import Allow
 from gateway.catalog.target import Target
-from gateway.proxy.forward import ForwardedRequest
+from gateway.proxy.forward import RequestHead
 from gateway.proxy.header_rules import Client
 from gateway.proxy.ports import ClientSide
 from gateway.proxy.relay import Relay
@@ -33,10 +33,17 @@ class TokenApi(Protocol):
 class Forwarder(Protocol):
     """The way to the upstreams."""
 
-    def relay(
-        self, allow: Allow, method: str, request: ForwardedRequest, client: Client, side: ClientSide
+    def relay(  # noqa: PLR0913 - what a request is made of
+        self,
+        allow: Allow,
+        head: RequestHead,
+        client: Client,
+        side: ClientSide,
+        *,
+        body: bytes | None,
+        upgrade: bool = False,
     ) -> Relay | Deny:
-        """The relay of what was allowed, which has not begun yet."""
+        """The relay of what was allowed, which has not begun yet: see `Proxy.relay`."""
 
 
 class Pages(Protocol):
@@ -67,13 +74,3 @@ class RefusedCalls(Protocol):
 
     async def write(self, refused: Refused, now: float) -> None:
         """Write `refused` down if it was a call of the token API; `now` is Unix seconds. Never raises."""
-
-
-class UseCounter(Protocol):
-    """Where it is counted what tokens are used for."""
-
-    def count(self, token_id: str, route: str, result: str, address: str, now: float) -> None:
-        """Count one request of a token that proved itself; `route` "" where there is none. No I/O, and never raises.
-
-        `result`: "allowed", or why not (a `Reason`); `now`: Unix seconds.
-        """

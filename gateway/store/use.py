@@ -84,15 +84,17 @@ class Uses:
 
     # Gathering.
 
-    def count(self, token_id: str, route: str, result: str, address: str, now: float) -> None:
-        """See `UseCounter.count`."""
+    def count(  # noqa: PLR0913, PLR0917 - what is counted
+        self, token_id: str, route: str, result: str, address: str, now: float, times: int = 1
+    ) -> None:
+        """See `access_log.CountUse`."""
         gathered = self._gathered.get(token_id)
         key = (route, result)
         if gathered is None or key not in gathered.requests or now < gathered.at:
-            self._add(token_id, int(now), address, {key: 1})
+            self._add(token_id, int(now), address, {key: times})
             return
         gathered.at, gathered.address = int(now), address
-        gathered.requests[key] += 1
+        gathered.requests[key] += times
 
     def _add(self, token_id: str, at: int, address: str, requests: dict[tuple[str, str], int]) -> None:
         gathered = self._gathered.get(token_id)

@@ -41,7 +41,7 @@ def configure_logs(format_: Literal["auto", "console", "json"], level: str) -> N
             )
         ]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(separators=(",", ":"))]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
