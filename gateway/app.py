@@ -29,7 +29,7 @@ from gateway.catalog.document import CatalogError
 from gateway.catalog.route_table import RouteTable
 from gateway.certificate import BadTlsFile
 from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.field_line import KnownLines, plain_spelling
+from gateway.proxy.field_line import KnownLines, Role, plain_spelling, role_of
 from gateway.proxy.forward import Backend, Proxy
 from gateway.proxy.header_rules import UpRules, is_never_passed
 from gateway.proxy.pool import Pool
@@ -100,7 +100,7 @@ class StartError(Exception):
     """It cannot start. One line with the remedy."""
 
 
-class AddressTaken(StartError):  # noqa: N818 - it says what is the case
+class AddressTaken(StartError):
     """A listener's host and port cannot be had."""
 
 
@@ -229,8 +229,17 @@ def _credential_fields(settings: Settings, catalog: Catalog) -> frozenset[str]:
     return catalog.credential_fields | ours
 
 
+_NO_CREDENTIALS: Final = frozenset(
+    {Role.HOST, Role.LENGTH, Role.CODING, Role.CONNECTION, Role.EXPECT, Role.UPGRADE, Role.TRAILER}
+)
+"""Fields in which no credential can be: the reader needs what they say."""
+
+
 def _check_passed(settings: Settings, credential_fields: frozenset[str]) -> None:
     plain = frozenset(plain_spelling(name.encode()) for name in credential_fields)
+    for name in sorted(credential_fields):
+        if role_of(plain_spelling(name.encode())) in _NO_CREDENTIALS:
+            raise SettingsError(f"{name!r} (credential_headers or credential.header) says how a request is read")
     for name, upstream in settings.upstreams.items():
         for header in upstream.pass_headers:
             if is_never_passed(header.lower().encode(), plain):
@@ -385,7 +394,7 @@ class Gateway:
 
         limits = settings.limits
 
-        def door(table: RouteTable | None, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
+        def door(table: RouteTable | None, **rest: Any) -> Door:
             lines, shown = KnownLines(catalog.credential_fields), ShownLines()
             return Door(
                 admission=Admission(self._lookup, store, table, peppers=peppers, clock=time.time, shown=shown)
@@ -481,13 +490,13 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
-async def _work(  # noqa: PLR0913, PLR0917 - all that a worker is told
+async def _work(
     plan: Plan,
     url: str,
     listeners: Listeners,
     at_once: bool,
     begun: Callable[[], None],
-    stop: asyncio.Event,  # noqa: FBT001
+    stop: asyncio.Event,
 ) -> None:
     """What a worker does, from its start to its end."""
     structlog.contextvars.bind_contextvars(worker=os.getpid())
@@ -533,7 +542,7 @@ def _keep_fixed(running: Settings, settings: Settings) -> Settings:
 def _fleet(plan: Plan, url: str, listeners: Listeners, *, at_once: bool) -> Fleet:
     return Fleet(
         size=plan.settings.listen.workers,
-        work=partial(_work, plan, url, listeners, at_once),
+        work=partial(_work, plan, url, listeners, at_once=at_once),
         end_timeout=plan.settings.limits.drain_timeout + _TO_END,
     )
 

@@ -11,7 +11,6 @@ from gateway.catalog.route_table import Matched, MethodUnknown
 from gateway.reason import Deny, Reason
 from gateway.tokens.token import Status
 
-
 # To take a member of an Enum out of it costs more than to compare it.
 _ACTIVE: Final = Status.ACTIVE
 _NOWHERE: Final = Where.NOWHERE

@@ -9,10 +9,10 @@ from gateway.tokens.secret import Sensitive
 
 _URL: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _SECRET: Final = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a listener may say
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
 
 
-class BadAddress(Exception):  # noqa: N818 - it is said to a person
+class BadAddress(Exception):
     """There is nobody to ask, or nothing to ask with: a line that names the variable."""
 
 
@@ -48,11 +48,11 @@ def url_of(settings: Settings) -> str:
     """The base URL of the token API of a gateway with these settings, on this machine. Raises BadAddress."""
     listen, admin = settings.listen, settings.admin
     if listen.token_api and listen.port:
-        host, port = listen.host, listen.port
+        host, port, tls = listen.host, listen.port, listen.tls
     elif admin.enabled and admin.port:
-        host, port = admin.host, admin.port
+        host, port, tls = admin.host, admin.port, admin.tls
     else:
         msg = "ZONEGATE_URL: not set, and by the settings no listener has the token API"
         raise BadAddress(msg)
     host = _ANYWHERE.get(host, host)
-    return f"http://{in_url(host)}:{port}{listen.prefix}"
+    return f"http{'s' if tls.cert else ''}://{in_url(host)}:{port}{listen.prefix}"

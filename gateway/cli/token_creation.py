@@ -33,7 +33,7 @@ from gateway.cli.token_flag import (
 from gateway.tokens.summary import summarise
 
 
-def create(  # noqa: PLR0913 - a flag each
+def create(
     context: typer.Context,
     *,
     name: Name = None,

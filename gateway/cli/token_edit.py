@@ -55,7 +55,7 @@ async def change_token(api: TokenApiClient, token_id: str, change: Callable[[Bod
         )
 
 
-def edit(  # noqa: PLR0913 - a flag each
+def edit(
     context: typer.Context,
     token_id: TokenId,
     *,

@@ -29,25 +29,25 @@ class RequestHead(Protocol):
     """What the relay needs of a request's head (`server.head.Head`)."""
 
     @property
-    def method(self) -> str: ...  # noqa: D102 - its name says it, as that of the others
+    def method(self) -> str: ...
     @property
-    def ordinary(self) -> Sequence[FieldLine]: ...  # noqa: D102
+    def ordinary(self) -> Sequence[FieldLine]: ...
     @property
-    def special(self) -> Sequence[FieldLine]: ...  # noqa: D102
+    def special(self) -> Sequence[FieldLine]: ...
     @property
     def options(self) -> frozenset[bytes]:
         """What `Connection` names."""
 
     @property
-    def host(self) -> bytes: ...  # noqa: D102
+    def host(self) -> bytes: ...
     @property
-    def has_body(self) -> bool: ...  # noqa: D102
+    def has_body(self) -> bool: ...
     @property
     def length(self) -> int | None:
         """None with a body: chunked."""
 
     @property
-    def expects_continue(self) -> bool: ...  # noqa: D102
+    def expects_continue(self) -> bool: ...
 
 
 def target_up(allow: Allow, base_path: tuple[bytes, ...]) -> bytes | None:
@@ -74,7 +74,7 @@ class Proxy:
     def __init__(self, backends: Mapping[str, Backend]) -> None:
         self._backends = backends
 
-    def relay(  # noqa: PLR0913 - what a request is made of
+    def relay(
         self,
         allow: Allow,
         head: RequestHead,

@@ -45,6 +45,8 @@ _DROPPED_DOWN: Final = frozenset(
 _NOT_IN_TRAILERS: Final = _DROPPED_DOWN | {Role.HOST, Role.CREDENTIAL, Role.COOKIE, Role.CACHE_CONTROL}
 """RFC 9110 6.5.1: no framing, no routing, no authentication there; and nothing that was dropped above."""
 _MOST_REMEMBERED: Final = 512
+_LONGEST_REMEMBERED: Final = 64
+"""Names, and the bytes of one, of which is remembered what becomes of them."""
 _PERSISTENCE: Final = frozenset({b"close", b"keep-alive"})
 _VIA: Final = Role.VIA
 _HOST: Final = Role.HOST
@@ -88,11 +90,11 @@ class UpRules:
         if answer is None:
             role = role_of(plain_spelling(name))
             answer = is_never_passed(name, self._credential_fields) or (role in _DROPPED_UP and name not in self.passed)
-            if len(self._drops) < _MOST_REMEMBERED:
+            if len(self._drops) < _MOST_REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
                 self._drops[name] = answer
         return answer
 
-    def lines_up(  # noqa: PLR0913 - what a head is made of
+    def lines_up(
         self,
         ordinary: Sequence[FieldLine],
         special: Sequence[FieldLine],
@@ -107,6 +109,7 @@ class UpRules:
 
         `options`: what the client's `Connection` names; `host`: for which its request was.
         """
+        said = special
         if options - _PERSISTENCE:
             ordinary = [field for field in ordinary if field.name not in options]
             special = [field for field in special if field.name not in options]
@@ -119,7 +122,8 @@ class UpRules:
             elif role is not _HOST and not self.drops(field.name):
                 lines.append(field.sent)
         if client.trusted:
-            lines.append(_extended(special, client, host))
+            # Whole: who a proxy's client is, must not be lost because he named these in a Connection that it passed on.
+            lines.append(_extended(said, client, host))
         else:
             lines.append(
                 b"X-Forwarded-For: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Proto: %b\r\n"
@@ -192,5 +196,7 @@ def lines_down(
 def trailers_down(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The trailer section that comes down (RFC 9110 6.5), without the line that ends it."""
     return b"".join(
-        b"%b: %b\r\n" % (name, value) for name, value in trailers if role_of(name.lower()) not in _NOT_IN_TRAILERS
+        b"%b: %b\r\n" % (name, value)
+        for name, value in trailers
+        if role_of(plain_spelling(name.lower())) not in _NOT_IN_TRAILERS
     )

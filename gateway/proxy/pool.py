@@ -32,6 +32,14 @@ Place = tuple[str, int, str]
 """Host, port, and what `Host` says there."""
 
 
+class NotConnected(UpstreamFailed):
+    """No connection to `target` could be made: nothing was sent."""
+
+    def __init__(self, message: str, target: "Target", *, timeout: bool) -> None:
+        super().__init__(message, timeout=timeout)
+        self.target = target
+
+
 class Target:
     """One place where an API is served, with its connections."""
 
@@ -45,6 +53,8 @@ class Target:
         """Exchanges that it has, or is about to get."""
         self.open = 0
         """Connections, those on their way among them."""
+        self.turn = 0
+        """When it last got an exchange, by the pool's count."""
         self.failures = 0
         self.ejections = 0
         self.ejected_until = 0.0
@@ -81,6 +91,8 @@ class Target:
         async with self._resolving:
             if loop.time() >= self._resolve_at:
                 found = await ThreadedResolver(loop).resolve(self.host, self.port, socket.AF_UNSPEC)
+                if not found:
+                    raise OSError("a name without an address")
                 self._addresses = [
                     (each["family"], socket.SOCK_STREAM, each["proto"], "", (each["host"], each["port"]))
                     for each in found
@@ -89,10 +101,27 @@ class Target:
         return self._addresses
 
 
-class Pool:
-    """Connections to the targets of one API."""
+class _Turn:
+    """Somebody who waits, and what he gets: a connection, or a target with a place for one."""
 
-    def __init__(  # noqa: PLR0913 - one argument a setting
+    __slots__ = ("fresh", "outcome", "without")
+
+    def __init__(
+        self, outcome: "asyncio.Future[UpstreamConnection | Target]", without: Target | None, *, fresh: bool
+    ) -> None:
+        self.outcome = outcome
+        self.without = without
+        self.fresh = fresh
+
+
+class Pool:
+    """Connections to the targets of one API.
+
+    A place that comes free is given to who has waited longest of those that can use it, there and then: nobody who
+    comes later finds it, and it is nobody's at no time.
+    """
+
+    def __init__(
         self,
         places: Sequence[Place],
         *,
@@ -114,7 +143,8 @@ class Pool:
         self._wait_timeout = wait_timeout
         self._idle: Deadlines[UpstreamConnection] = Deadlines(self._loop, idle_timeout, UpstreamConnection.abort)
         self._busy: dict[UpstreamConnection, Target] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[_Turn] = deque()
+        self._turns = 0
         self._closed = False
 
     # Taking and giving back.
@@ -127,7 +157,7 @@ class Pool:
         now = self._loop.time()
         able = [target for target in targets if target.ejected_until <= now and target is not without]
         able = able or [target for target in targets if target is not without]
-        return min(able, key=_pending)
+        return min(able, key=_rank)
 
     def take(self) -> UpstreamConnection | None:
         """An idle connection to the target of choice, or None: then `acquire` makes one, or waits."""
@@ -139,10 +169,15 @@ class Pool:
             self._idle.disarm(connection)
             if not connection.transport.is_closing():
                 self._busy[connection] = target
-                target.pending += 1
+                self._count(target)
                 return connection
-            self._forget(target)
+            target.open -= 1
         return None
+
+    def _count(self, target: Target) -> None:
+        target.pending += 1
+        self._turns += 1
+        target.turn = self._turns
 
     async def acquire(self, without: Target | None = None, *, fresh: bool = False) -> UpstreamConnection:
         """A connection, made if need be; `without`: not to a target that has just failed, if there are others;
@@ -150,63 +185,91 @@ class Pool:
 
         Raises UpstreamFailed.
         """
-        try:
-            async with asyncio.timeout(self._wait_timeout):
-                target = await self._room(without, fresh=fresh)
-        except TimeoutError as error:
-            raise UpstreamFailed("no connection came free", timeout=True) from error
+        found = self._find(without, fresh=fresh)
+        if found is None:
+            found = await self._wait(without, fresh=fresh)
+        return found if isinstance(found, UpstreamConnection) else await self._connect(found)
+
+    def _find(self, without: Target | None, *, fresh: bool) -> UpstreamConnection | Target | None:
+        """An idle connection, or a target with a place for one, which counts as taken from now on; None: there is
+        neither.
+        """
+        target = self.choose(without)
         if not fresh and (connection := self._take_from(target)) is not None:
             return connection
+        if target.open >= self._most:
+            if not (fresh and target.idle):
+                return None
+            oldest = target.idle.pop(0)
+            self._idle.disarm(oldest)
+            target.open -= 1
+            oldest.abort()
         target.open += 1
-        target.pending += 1
+        self._count(target)
+        return target
+
+    async def _wait(self, without: Target | None, *, fresh: bool) -> UpstreamConnection | Target:
+        """What `_find` finds, once somebody has no more use for it."""
+        turn = _Turn(self._loop.create_future(), without, fresh=fresh)
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(self._wait_timeout):
+                return await turn.outcome
+        except BaseException as error:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:  # it was our turn: another's now
+                self._give_back(turn.outcome.result())
+            if isinstance(error, TimeoutError):
+                raise UpstreamFailed("no connection came free", timeout=True) from error
+            raise
+
+    def _wake(self) -> None:
+        """Somebody has no more use for something: who is the first that can use it?"""
+        for turn in self._waiting:
+            if not turn.outcome.done() and (found := self._find(turn.without, fresh=turn.fresh)) is not None:
+                self._waiting.remove(turn)
+                turn.outcome.set_result(found)
+                return
+
+    def _give_back(self, found: UpstreamConnection | Target) -> None:
+        if isinstance(found, UpstreamConnection):
+            self._keep(found)
+        else:
+            found.pending -= 1
+            self._forget(found)
+
+    async def _connect(self, target: Target) -> UpstreamConnection:
+        """A new connection to `target`, in which there is a place for it."""
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await target.connect()
+            if (
+                connection.transport.is_closing()
+            ):  # its end came before anybody could hear of it, and does not come again
+                raise ConnectionResetError
         except BaseException as error:
             target.pending -= 1
             self._forget(target)
-            if not isinstance(error, OSError | ssl.SSLError):  # TimeoutError is one
+            if not isinstance(error, OSError):  # TimeoutError and SSLError are some
                 raise
             self.failed(target)
-            failed = UpstreamFailed(f"not connected: {type(error).__name__}", timeout=isinstance(error, TimeoutError))
-            raise failed from error
+            raise NotConnected(
+                f"not connected: {type(error).__name__}", target, timeout=isinstance(error, TimeoutError)
+            ) from error
         self._busy[connection] = target
         return connection
 
-    async def _room(self, without: Target | None, *, fresh: bool) -> Target:
-        """A target that has an idle connection, or room for one more."""
-        while True:
-            target = self.choose(without if self.has_others else None)
-            if fresh and target.idle and target.open >= self._most:
-                target.idle[0].abort()
-            if target.open < self._most or (target.idle and not fresh):
-                return target
-            turn = self._loop.create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._wake()  # it was our turn: another's now
-                raise
-            finally:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-
-    def _wake(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-
     def release(self, connection: UpstreamConnection) -> None:
         """The exchange on `connection` is complete on both sides, and another may follow."""
+        self.answered(connection)
+        connection.used = True
+        self._keep(connection)
+
+    def _keep(self, connection: UpstreamConnection) -> None:
         target = self._busy.pop(connection)
         target.pending -= 1
-        target.failures = target.ejections = 0
         connection.exchange = None
-        connection.used = True
         if self._closed or connection.transport.is_closing():
             self._forget(target)
             connection.abort()
@@ -238,6 +301,12 @@ class Pool:
         """The target of a connection that carries an exchange."""
         return self._busy.get(connection)
 
+    def answered(self, connection: UpstreamConnection) -> None:
+        """The target of `connection`, which carries an exchange, has answered as it should."""
+        target = self._busy[connection]
+        target.failures = target.ejections = 0
+        target.ejected_until = 0.0
+
     def failed(self, target: Target) -> None:
         """The target could not be reached, or gave no answer that can be used."""
         target.failures += 1
@@ -247,7 +316,8 @@ class Pool:
         if target.ejected_until > now:
             return
         seconds = min(EJECTED * 2**target.ejections, LONGEST_EJECTED)
-        target.ejections += 1
+        if seconds < LONGEST_EJECTED:
+            target.ejections += 1
         target.ejected_until = now + seconds
         log.warning("target ejected", api=self._name, target=f"{target.host}:{target.port}", seconds=seconds)
 
@@ -267,5 +337,5 @@ class Pool:
             connection.abort()
 
 
-def _pending(target: Target) -> int:
-    return target.pending
+def _rank(target: Target) -> tuple[int, int]:
+    return target.pending, target.turn

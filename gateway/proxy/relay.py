@@ -93,7 +93,7 @@ class Where(msgspec.Struct, frozen=True, eq=False):
 
     pool: Pool
     reader: AnswerReader
-    response_timeout: "Deadlines[Relay]"
+    response_timeout: Deadlines["Relay"]
 
 
 class _State(Enum):
@@ -181,7 +181,7 @@ class Relay:
         request = self._request
         self._connection = connection
         connection.exchange = self
-        connection.transport.write(b"%b%b%b%b" % (request.line, connection.host, request.fields, request.body))
+        connection.write(b"%b%b%b%b" % (request.line, connection.host, request.fields, request.body))
         if self._is_read or request.expects_continue:
             self._where.response_timeout.arm(self)
         if request.streamed:
@@ -193,7 +193,7 @@ class Relay:
         if connection is None or not data:
             return
         self._sent_body = True
-        connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked else data)
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked else data)
 
     def finish(self) -> None:
         """The streamed body has been sent to its end."""
@@ -202,7 +202,7 @@ class Relay:
         if connection is None:
             return
         if self._request.chunked:
-            connection.transport.write(_LAST_CHUNK)
+            connection.write(_LAST_CHUNK)
         if self._state is _SENDING or self._state is _HEAD:
             self._where.response_timeout.arm(self)
 
@@ -374,7 +374,7 @@ class Relay:
     def send_through(self, data: bytes) -> None:
         """In a tunnel: bytes of the client."""
         if self._connection is not None:
-            self._connection.transport.write(data)
+            self._connection.write(data)
 
     def client_ended(self) -> None:
         """In a tunnel: the client sends nothing more."""

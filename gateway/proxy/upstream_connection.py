@@ -6,6 +6,9 @@ from typing import Final, Protocol, cast
 
 from gateway.proxy.tls import is_ended
 
+_READ_BUFFER: Final = bytearray(64 * 1024)
+"""What one read brings at most, and so what a client that does not keep up makes us hold: uvloop's own is 256 KiB."""
+_READ: Final = memoryview(_READ_BUFFER)
 _WRITE_BUFFER: Final = 0
 """Bytes that the transport may hold before it says stop: what the kernel does not take is waited for."""
 
@@ -38,9 +41,10 @@ class Owner(Protocol):
         """The connection is closed, or will be in a moment."""
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """Hands what comes to the exchange that it carries. A byte or an end that comes while it carries none closes it:
-    it is nobody's answer, least of all the next request's.
+class UpstreamConnection(asyncio.BufferedProtocol):
+    """Hands what comes to the exchange that it carries, in pieces of at most 64 KiB.
+
+    A byte or an end that comes while it carries none closes it: it is nobody's answer, least of all the next request's.
     """
 
     __slots__ = ("_owner", "exchange", "host", "transport", "used")
@@ -61,13 +65,17 @@ class UpstreamConnection(asyncio.Protocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """See asyncio. It is read into and taken out of without a wait, so that one buffer does for all connections."""
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
         exchange = self.exchange
         if exchange is None:
             self.abort()
         else:
-            exchange.received(data)
+            exchange.received(_READ[:nbytes].tobytes())
 
     def eof_received(self) -> bool:
         """See asyncio. True: our own half stays open, for a tunnel; TLS has no such thing."""
@@ -82,7 +90,7 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.ended()
         return self.exchange is not None and tls is None
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
+    def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         exchange, self.exchange = self.exchange, None
         self._owner.gone(self)
@@ -98,6 +106,11 @@ class UpstreamConnection(asyncio.Protocol):
         """See asyncio."""
         if self.exchange is not None:
             self.exchange.upstream_ready()
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, unless the connection has ended already: of that, `Exchange.lost` tells in a moment."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def abort(self) -> None:
         """Close it now; who is carried hears no more of it."""

@@ -25,7 +25,7 @@ from gateway.reason import Answer, Deny, Reason
 from gateway.server.aiohttp_parts import AiohttpConnection, Server
 from gateway.server.client_address import parse_address
 from gateway.server.exchange import Exchange
-from gateway.server.head import Head, HeadReader, Unfinished
+from gateway.server.head import Head, HeadReader
 from gateway.server.proxy_protocol import Fault, NotYet, read_proxy_header
 from gateway.server.request_id import request_id
 from gateway.tokens.condition import Address
@@ -45,6 +45,7 @@ _UNREADABLE: Final = UntilClose()
 """In the place of a body of which nobody knows where it ends."""
 _NOBODY: Final = Client(b"unknown", b"http", trusted=False)
 _REQUEST_ID: Final = Role.REQUEST_ID
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 
@@ -140,8 +141,10 @@ class Handling(Protocol):
     def finished(self, exchange: Exchange) -> None:
         """It was answered, or nobody is there any more to hear the answer."""
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Do `work` beside all else."""
+    def spawn(
+        self, connection: "ClientConnection", exchange: Exchange, work: Coroutine[Any, Any, None]
+    ) -> "asyncio.Task[None]":
+        """Do `work` beside all else; if it fails, answer that we failed."""
 
 
 class Waits:
@@ -155,13 +158,20 @@ class Waits:
         self.header: Deadlines[ClientConnection] = Deadlines(loop, header, ClientConnection.head_is_late)
         self.keep_alive: Deadlines[ClientConnection] = Deadlines(loop, keep_alive, ClientConnection.end)
         self.body: Deadlines[ClientConnection] = Deadlines(loop, body_idle, ClientConnection.body_is_late)
-        self.taking: Deadlines[ClientConnection] = Deadlines(loop, body_idle, ClientConnection.abort)
+        self.taking: Deadlines[ClientConnection] = Deadlines(loop, body_idle, ClientConnection.taking_is_late)
         self.discard: Deadlines[ClientConnection] = Deadlines(loop, _DISCARD_TIMEOUT, ClientConnection.end)
 
     @property
     def all(self) -> "tuple[Deadlines[ClientConnection], ...]":
         """All of them."""
         return self.header, self.keep_alive, self.body, self.taking, self.discard
+
+    def disarm(self, connection: "ClientConnection") -> None:
+        """Nothing is waited for that `connection` might send."""
+        self.header.disarm(connection)
+        self.keep_alive.disarm(connection)
+        self.body.disarm(connection)
+        self.discard.disarm(connection)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
@@ -186,6 +196,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         "_takes",
         "_task",
         "_then_close",
+        "_untaken",
         "_waits",
         "client",
         "exchange",
@@ -213,6 +224,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._body: Decoder = NO_BODY
         self._sink: BodySink | None = None
         self._received = self._discarded = 0
+        self._untaken = 0
+        """Bytes that were left of what was written when they were last looked at."""
         self._then_close = False
         self._task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
@@ -228,13 +241,16 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         super().connection_made(transport)
-        assert self.transport is not None  # noqa: S101 - it has just been set
+        assert self.transport is not None
         self.transport.set_write_buffer_limits(_WRITE_BUFFER)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         name = transport.get_extra_info("peername")
         self._set_peer(parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None)
+        if self.peer is None and sock is not None and sock.family != socket.AF_UNIX:
+            self.abort()  # gone already; to have no address is for who comes by a Unix socket
+            return
         if self._state is _PREFACE and not self.client.trusted:
             self._state = _HEAD
         if self._handling.opened(self, self.peer):
@@ -255,8 +271,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio."""
         self._state = _CLOSED
-        for deadlines in self._waits.all:
-            deadlines.disarm(self)
+        self._waits.disarm(self)
+        self._waits.taking.disarm(self)
         self._leave()
         super().connection_lost(exc)
 
@@ -285,6 +301,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def end(self) -> None:
         """Close the connection when all that was written is sent."""
         self._state = _CLOSED
+        self._waits.disarm(self)
         if self.transport is not None:
             self.transport.close()
 
@@ -306,7 +323,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def close(self) -> None:
         """See aiohttp: told before `shutdown`, which does it."""
 
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
+    async def shutdown(self, timeout: float | None = None) -> None:
         """See aiohttp: whoever is here still is cut off."""
         if self.exchange is not None:
             self.abort()
@@ -373,14 +390,25 @@ class ClientConnection(AiohttpConnection, ClientSide):
                     self._refuse_head(found)
                     return
                 else:
-                    if not found.blank and self not in self._waits.header:
-                        self._waits.keep_alive.disarm(self)
-                        self._waits.header.arm(self)
+                    self._wait_for_head(begun=not found.blank)
                     break
         finally:
             self._takes = False
         if self._state is _HEAD:
             self._resume()
+        elif self._pending and (self._state is _BUSY or self._state is _BODY):
+            self._pause()  # so that no more than one read is held
+
+    def _wait_for_head(self, *, begun: bool) -> None:
+        """For its end, if it has `begun` to come, else for its beginning. The first has its time from the start."""
+        waits = self._waits
+        if self in waits.header:
+            return
+        if begun:
+            waits.keep_alive.disarm(self)
+            waits.header.arm(self)
+        elif self not in waits.keep_alive:
+            waits.keep_alive.arm(self)
 
     def _begin(self, head: Head) -> None:
         waits = self._waits
@@ -414,7 +442,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def head_is_late(self) -> None:
         """The client had its time to send a head."""
-        if self._pending:
+        if self._pending and self._state is _HEAD:
             self._refuse_head(Deny(reason=Reason.REQUEST_TIMEOUT))
         else:
             self.end()
@@ -453,7 +481,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             if self._pending:
                 data, self._pending = self._pending, b""
                 self._receive_body(data)
-        if not self._is_held and self._state in (_BODY, _TUNNEL):
+        if not self._is_held and not (self._state is _BUSY and self._pending):
             self._resume()
 
     def _receive_body(self, data: bytes) -> None:
@@ -505,8 +533,11 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     async def read_body(self, most: int) -> bytes | Deny:
         """The body of the request in hand, of at most so many bytes, or why there is none."""
+        head = self.exchange.head if self.exchange is not None else None
         if self._state is not _BODY:
-            return b""
+            return b"" if self._body.complete else Deny(reason=Reason.DRAINING)  # see `cut_body`
+        if head is not None and head.expects_continue and not self._pending:
+            self.write(_CONTINUE)
         collected = Collected(most)
         self.stream_to(collected)
         self.resume_body()
@@ -533,8 +564,9 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def write(self, data: bytes) -> None:
         """See `ClientSide.write`."""
-        if self.transport is not None:
-            self.transport.write(data)
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def fail(self, deny: Deny) -> None:
         """See `ClientSide.fail`."""
@@ -547,12 +579,13 @@ class ClientConnection(AiohttpConnection, ClientSide):
         if exchange is None:
             return
         is_head = exchange.head is not None and exchange.head.method == "HEAD"
+        first_lines = _first_lines(answer.status, answer.fields)  # if that fails, nothing was begun
         connection = self.begin(answer.status, ends_with_close=False)
         length = b"" if answer.status in _WITHOUT_LENGTH else b"Content-Length: %d\r\n" % len(answer.body)
         self.write(
             b"%b%bX-Request-Id: %b\r\n%b%b%b\r\n%b"
             % (
-                _first_lines(answer.status, answer.fields),
+                first_lines,
                 _date(int(time.time())),
                 self.request_id,
                 length,
@@ -590,21 +623,27 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def _begin_discarding(self, *, then_close: bool) -> None:
         self._state = _DISCARD
-        self._then_close = then_close
+        self._then_close = False
         self._discarded = 0
         self._waits.body.disarm(self)
         self._waits.discard.arm(self)
-        if then_close and self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+        if then_close:
+            self._say_that_it_ends()
         data, self._pending = self._pending, b""
         self._resume()
         if data:
             self._discard(data)
 
+    def _say_that_it_ends(self) -> None:
+        """No other request follows: what still comes is read only so that the client hears the answer, not a reset."""
+        self._then_close = True
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
     def _discard(self, data: bytes) -> None:
-        """Read what is left of a request that was answered, so that the client hears the answer instead of a reset."""
+        """Read what is left of a request that was answered."""
         self._discarded += len(data)
-        if self._discarded > (_HEARD if self._then_close else _DISCARDED):
+        if self._discarded > _HEARD:
             self.end()
             return
         if self._then_close:
@@ -612,7 +651,10 @@ class ClientConnection(AiohttpConnection, ClientSide):
         try:
             self._body.decode(data)
         except BodyFault:
-            self._then_close = True
+            self._say_that_it_ends()
+            return
+        if self._discarded > _DISCARDED:
+            self._say_that_it_ends()
             return
         if self._body.complete:
             self._waits.discard.disarm(self)
@@ -626,6 +668,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def pause_writing(self) -> None:
         """See asyncio: the client does not keep up."""
         self._is_full = True
+        if self.transport is not None:
+            self._untaken = self.transport.get_write_buffer_size()
         self._waits.taking.arm(self)
         if self.exchange is not None and self.exchange.relay is not None:
             self.exchange.relay.client_full()
@@ -639,9 +683,21 @@ class ClientConnection(AiohttpConnection, ClientSide):
         elif self._state is _HEAD and not self._takes:
             self._take()
 
+    def taking_is_late(self) -> None:
+        """The client had its time to take some of what was written."""
+        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        if left < self._untaken:
+            self._untaken = left
+            self._waits.taking.arm(self)
+        else:
+            self.abort()
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """See `ClientSide.spawn`."""
-        self._task = self._handling.spawn(work)
+        if self.exchange is None:
+            work.close()
+        else:
+            self._task = self._handling.spawn(self, self.exchange, work)
 
     # Tunnels.
 
@@ -668,9 +724,19 @@ class ClientConnection(AiohttpConnection, ClientSide):
     # Ends that somebody else decides on.
 
     @property
+    def buffered(self) -> int:
+        """Bytes of this client's that are held here: read and not passed on, or written and not taken."""
+        transport = self.transport
+        return len(self._pending) + (transport.get_write_buffer_size() if transport is not None else 0)
+
+    @property
     def is_idle(self) -> bool:
         """No request is in hand, and none has begun to come."""
-        return self.exchange is None and self._state is _HEAD and not self._pending
+        return (
+            self.exchange is None
+            and self._state is _HEAD
+            and (not self._pending or self in self._waits.keep_alive)  # there may be empty lines
+        )
 
 
 @lru_cache(maxsize=256)

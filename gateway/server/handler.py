@@ -21,7 +21,7 @@ from gateway.reason import Answer, Deny, Reason, refuse
 from gateway.server.admission import Admission, Pending
 from gateway.server.aiohttp_parts import Server
 from gateway.server.client_address import client_address, is_trusted, parse_address
-from gateway.server.client_connection import NO_BODY, ClientConnection, Waits
+from gateway.server.client_connection import ClientConnection, Waits
 from gateway.server.exchange import Exchange
 from gateway.server.head import Head, HeadReader
 from gateway.server.ports import Call, Forwarder, Pages, Refused, RefusedCalls, TokenApi
@@ -80,7 +80,7 @@ class Handler:
     def __init__(self, door: Door, spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]) -> None:
         """`spawn`: do some work in a task, beside all else."""
         self._door = door
-        self.spawn = spawn
+        self._spawn = spawn
         self.reader = door.reader
         self.max_body = door.max_body
         self.draining = False
@@ -135,6 +135,21 @@ class Handler:
         except Exception:  # the outermost edge: fail closed, and say so in the log
             self._give_up(connection, exchange)
 
+    def spawn(
+        self, connection: ClientConnection, exchange: Exchange, work: Coroutine[Any, Any, None]
+    ) -> "asyncio.Task[None]":
+        """See `Handling.spawn`. A failure that got out of here would end the listener."""
+        task = self._spawn(self._guarded(connection, exchange, work))
+        task.add_done_callback(lambda _: work.close())  # who leaves at once cancels it before it has begun
+        return task
+
+    async def _guarded(self, connection: ClientConnection, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        """`work` is done. Nothing but cancellation gets out of here."""
+        try:
+            await work
+        except Exception:  # the outermost edge: fail closed, and say so in the log
+            self._give_up(connection, exchange)
+
     def refuse(self, connection: ClientConnection, exchange: Exchange, deny: Deny) -> None:
         """See `Handling.refuse`."""
         exchange.deny = deny
@@ -157,7 +172,7 @@ class Handler:
         """Whether it may pass, as far as that is known without waiting."""
         door = self._door
         head = exchange.head
-        assert head is not None  # noqa: S101 - it was read
+        assert head is not None
         if connection.client.trusted:
             address = client_address(connection.peer, head.values(b"x-forwarded-for"), self.is_trusted)
             exchange.address, exchange.ip = address, str(address or "")
@@ -188,26 +203,23 @@ class Handler:
     async def _attend(
         self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Pending | None = None
     ) -> None:
-        """See that the request is answered. Nothing but cancellation gets out of here."""
-        try:
-            answer = await self._outcome(connection, exchange, outcome)
-            if isinstance(answer, Allow):
-                self._forward(connection, exchange, answer)
-            elif isinstance(answer, Deny):
-                exchange.deny = answer
-                await self._write_down(exchange, answer)
-                self.refuse(connection, exchange, answer)
-            else:
-                connection.answer(answer)
-        except Exception:  # the outermost edge: fail closed, and say so in the log
-            self._give_up(connection, exchange)
+        """See that the request is answered."""
+        answer = await self._outcome(connection, exchange, outcome)
+        if isinstance(answer, Allow):
+            self._forward(connection, exchange, answer)
+        elif isinstance(answer, Deny):
+            exchange.deny = answer
+            await self._write_down(exchange, answer)
+            self.refuse(connection, exchange, answer)
+        else:
+            connection.answer(answer)
 
     async def _outcome(
         self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Pending | None
     ) -> Allow | Answer | Deny:
         """The answer, or an Allow of what is to be forwarded."""
         door, head = self._door, exchange.head
-        assert head is not None  # noqa: S101 - it was read
+        assert head is not None
         if outcome is None:
             outcome = self._judge(connection, exchange)
             if door.pages is not None and not _is_refused_host(outcome):
@@ -215,7 +227,7 @@ class Handler:
                 if page is not None:
                     return page
         if isinstance(outcome, Pending):
-            assert door.admission is not None  # noqa: S101 - who else had it pending?
+            assert door.admission is not None
             outcome = self._note(
                 exchange,
                 head,
@@ -223,7 +235,7 @@ class Handler:
             )
         if isinstance(outcome, Allow) and outcome.route.operation:
             return await self._call(connection, exchange, outcome, head)
-        assert not isinstance(outcome, Pending)  # noqa: S101 - `resolve` leaves none
+        assert not isinstance(outcome, Pending)
         return outcome
 
     async def _call(self, connection: ClientConnection, exchange: Exchange, allow: Allow, head: Head) -> Answer | Deny:
@@ -284,14 +296,7 @@ class Handler:
         if body is None:
             connection.stream_to(relay)
         if not relay.start():
-            connection.spawn(self._connect(connection, exchange))
-
-    async def _connect(self, connection: ClientConnection, exchange: Exchange) -> None:
-        try:
-            if exchange.relay is not None:
-                await exchange.relay.connect()
-        except Exception:  # the outermost edge
-            self._give_up(connection, exchange)
+            connection.spawn(relay.connect())
 
     def _give_up(self, connection: ClientConnection, exchange: Exchange) -> None:
         """Answer that we failed, if nothing was answered yet; else break off."""

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gateway.catalog.target import Target, split_target
-from gateway.proxy.field_line import TOKEN, FieldLine, KnownLines, Role, is_host, plain_spelling, read_line
+from gateway.proxy.field_line import TOKEN, FieldLine, KnownLines, Role, is_host, plain_spelling, read_line, role_of
 from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, UnknownCoding, read_framing
 from gateway.reason import Deny, Reason
 from gateway.server.shown_lines import Shown
@@ -36,6 +36,7 @@ _LENGTH: Final = Role.LENGTH
 _CODING: Final = Role.CODING
 _EXPECT: Final = Role.EXPECT
 _UPGRADE: Final = Role.UPGRADE
+_READ_HERE: Final = frozenset({_HOST, _CONNECTION, _LENGTH, _CODING, _EXPECT, _UPGRADE})
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -75,10 +76,6 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         """Values of all fields called `name` (lower case), in their order."""
         return [field.value for field in (*self.ordinary, *self.special) if field.name == name]
 
-    def first(self, role: Role) -> bytes | None:
-        """The value of the first field of this role, or None."""
-        return next((field.value for field in self.special if field.role is role), None)
-
 
 class Unfinished(msgspec.Struct, frozen=True):
     """The head goes on behind what has come. `blank`: nothing of it has come yet."""
@@ -116,7 +113,9 @@ class HeadReader:
         # Beside another credential Authorization counts too, where no API takes it: who knows which one was meant?
         token_fields |= {AUTHORIZATION}
         self._token_fields = frozenset(name.encode() for name in token_fields)
-        self._secret_fields = frozenset(plain_spelling(name.encode()) for name in token_fields | secret_fields)
+        secret = {plain_spelling(name.encode()) for name in token_fields | secret_fields}
+        # Who was told to put a key where a length belongs gets no further, and his body is no request all the same.
+        self._secret_fields = frozenset(name for name in secret if role_of(name) not in _READ_HERE)
         self._shown = shown
 
     def read(self, data: bytes) -> Head | Unfinished | Deny:
@@ -162,7 +161,7 @@ class HeadReader:
             (ordinary if read.role is _ORDINARY else special).append(read)
         return self._finish(line, ordinary, special, fresh, credentials, end + len(_END))
 
-    def _finish(  # noqa: PLR0913, PLR0917 - what `_judge` has gathered
+    def _finish(
         self,
         line: tuple[str, Target, bool],
         ordinary: list[FieldLine],

@@ -33,7 +33,7 @@ class TokenApi(Protocol):
 class Forwarder(Protocol):
     """The way to the upstreams."""
 
-    def relay(  # noqa: PLR0913 - what a request is made of
+    def relay(
         self,
         allow: Allow,
         head: RequestHead,

@@ -66,7 +66,7 @@ Work = Callable[[Callable[[], None], asyncio.Event], Coroutine[Any, Any, None]]
 """`work(begun, stop)`: calls `begun` once it serves; when `stop` is set it finishes what is under way, and returns."""
 
 
-class WorkersFailed(Exception):  # noqa: N818 - it says what is the case
+class WorkersFailed(Exception):
     """No worker could start. One line; the log says more."""
 
 
@@ -186,7 +186,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     num_workers: int
 
-    def __init__(  # noqa: PLR0913 - what it calls, each by its name
+    def __init__(
         self,
         fleet: Fleet,
         listeners: Sequence[socket],

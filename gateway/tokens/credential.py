@@ -9,8 +9,9 @@ AUTHORIZATION: Final = "authorization"
 
 
 def read_value(field: str, value: bytes) -> Credential | Deny:
-    """The credential that is the `value` of `field` (lower case): `Bearer SECRET` in `Authorization`, in any other field
-    the bare secret.
+    """The credential that is the `value` of `field` (lower case).
+
+    `Authorization` holds `Bearer SECRET`, any other field the bare secret.
     """
     text = value.decode("latin-1")
     found = parse_secret(text, field, BEARER) if field == AUTHORIZATION else parse_secret(text.strip(" \t"), field)

@@ -9,10 +9,11 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from enum import Enum
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ import msgspec
 import structlog
 import uvloop
 
+from gateway.access.ports import Actor
 from gateway.app import Gateway, make_plan, open_listeners, open_store, policy_files
 from gateway.settings import Admin, Limits, Listen, Log, Policies, Settings, Store, Upstream, UpstreamCredential
 from gateway.store.embedded import EmbeddedServer
@@ -28,14 +30,14 @@ from gateway.store.redis_store import RedisStore
 from gateway.tokens.secret import Sensitive
 from support.http_cases.case import Case
 from support.http_cases.framing import LARGEST_BODY
-from support.http_cases.words import GETS_OK, OK, TRUSTED, UPSTREAM_KEYS, passes
+from support.http_cases.words import ADMIN_ID, GETS_OK, OK, TRUSTED, UPSTREAM_KEYS, ZONE_NAME, passes
 from support.http_cases.words import ask as request
 from support.processes import free_port
 from support.raw_client import Answer, RawClient
 from support.raw_connection import PATIENCE, Ended, Events, Pieces
 from support.raw_message import Message
 from support.raw_upstream import RawUpstream
-from support.records import ZONE_A, owner, policy, token, zone
+from support.records import EVERYTHING, ZONE_A, owner, policy, token, zone
 
 T = TypeVar("T")
 
@@ -87,6 +89,18 @@ path = "/zones/{zone_id}/records"
 permission = ["DNS Write"]
 resource = "zone:{zone_id}"
 """,
+    "names": """
+name = "names"
+prefix = "/names"
+zone_key = "dns-name"
+variables = { zone_id = "dns-name" }
+
+[[route]]
+methods = ["GET"]
+path = "/{zone_id}/records"
+permission = ["DNS Write"]
+resource = "zone:{zone_id}"
+""",
     "dead": """
 name = "dead"
 prefix = "/dead"
@@ -102,13 +116,15 @@ resource = "zone:{zone_id}"
 PATIENT = Limits(max_body=LARGEST_BODY)
 IMPATIENT = Limits(
     max_body=LARGEST_BODY,
-    header_timeout=0.4,
-    keepalive_timeout=0.4,
-    body_idle_timeout=0.4,
-    response_timeout=0.4,
+    header_timeout=0.5,
+    keepalive_timeout=0.5,
+    body_idle_timeout=0.5,
+    response_timeout=0.5,
 )
 
 
+_LONGEST = 120
+"""Seconds for anything."""
 _OF_REQUESTS = re.compile(r"/(gateway/(server|proxy)|aiohttp)/")
 
 
@@ -152,7 +168,8 @@ def _is_random(value: bytes) -> bool:
     return re.fullmatch(rb"[0-9a-f]{32}|.* GMT", value) is not None
 
 
-def _masked_answer(answer: Answer) -> Answer:
+def masked_answer(answer: Answer) -> Answer:
+    """`answer` without what is new each time: dates, and ids that the gateway made."""
     return Answer(tuple(_masked(interim) for interim in answer.interims), _masked(answer.message))
 
 
@@ -175,7 +192,7 @@ class Home(msgspec.Struct, frozen=True):
 
 @contextmanager
 def home(directory: Path) -> Iterator[Home]:
-    """A real store with the table's token in it, and the table's policies."""
+    """A real store with the table's token in it, and another one with every right; the table's policies."""
     policies = directory / "policies"
     policies.mkdir()
     write_policies(policies)
@@ -190,10 +207,12 @@ def home(directory: Path) -> Iterator[Home]:
 
 async def _fill(where: Home) -> None:
     now = int(time.time())
-    made = token((policy(["DNS Write"], [zone(ZONE_A)]),), issued_on=now)
+    made = token((policy(["DNS Write"], [zone(ZONE_A), zone(ZONE_NAME)]),), issued_on=now)
     async with open_store(Settings(), where.store) as store:
         await store.prepare()
         await store.initialise(owner(), made, now)
+        admin = token(EVERYTHING, token_id=ADMIN_ID, issued_on=now)
+        await store.create(admin, Actor(token_id="", owner=admin.owner.key, address="", request_id=""), now)
 
 
 class DataPlane:
@@ -207,7 +226,7 @@ class DataPlane:
         self._way = way
         self._limits = limits
         self._ready: Future[None] = Future()
-        self._thread = threading.Thread(target=self._main, name=self.name, daemon=True)
+        self._thread = threading.Thread(target=self._main, name=f"{self.name}, {self.port}", daemon=True)
 
     def _settings(self, upstream: RawUpstream) -> Settings:
         def at(port: int, name: str, header: str, **rest: Any) -> Upstream:
@@ -231,6 +250,7 @@ class DataPlane:
                 "keyed": at(
                     upstream.port, "keyed", "X-API-Key", pass_headers=("Cookie", "Set-Cookie", "X-Original-URL")
                 ),
+                "names": at(upstream.port, "names", "Authorization", base_path="/dns"),
                 "dead": at(free_port(), "things", "Authorization"),
             },
         )
@@ -267,6 +287,11 @@ class DataPlane:
     def _gateway(self, settings: Settings, store: RedisStore) -> Gateway:
         return Gateway(make_plan(settings), store, at_once=self._way is Way.AT_ONCE)
 
+    @property
+    def thread(self) -> str:
+        """The name of its thread."""
+        return self._thread.name
+
     def start(self) -> None:
         """Start it, and return when it serves."""
         self._thread.start()
@@ -281,11 +306,15 @@ class DataPlane:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` comes to on the plane's own loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_LONGEST)
+
+    def begin(self, case: Case, pieces: Pieces) -> "Future[Transcript]":
+        """Begin to play `case`; another plane may play meanwhile."""
+        return asyncio.run_coroutine_threadsafe(self._play(case, pieces), self._loop)
 
     def play(self, case: Case, pieces: Pieces) -> Transcript:
         """Go through `case`, both ends sending in such `pieces`; fails where it says something else."""
-        return self.run(self._play(case, pieces))
+        return self.begin(case, pieces).result(_LONGEST)
 
     async def _play(self, case: Case, pieces: Pieces) -> Transcript:
         transcript = await self._talk(case, pieces)
@@ -301,7 +330,7 @@ class DataPlane:
             finally:
                 client.close()
         return Transcript(
-            tuple(_masked_answer(answer) for answer in client.answers),
+            tuple(masked_answer(answer) for answer in client.answers),
             tuple(_masked(message) for message in requests),
             client.ended,
         )
@@ -321,8 +350,34 @@ def _tasks_of_requests() -> list[str]:
 
 
 @contextmanager
+def four_planes(where: Home, limits: Limits = PATIENT) -> Iterator[tuple[DataPlane, ...]]:
+    """One of each kind."""
+    with running(*(DataPlane(where, loop, way, limits) for loop, way in product(Loop, Way))) as planes:
+        yield planes
+
+
+def verdicts(case: Case, planes: Sequence[DataPlane], deliveries: Sequence[Pieces]) -> list[tuple[str, Transcript]]:
+    """What came of `case` in each plane and delivery, and where that was. A fault says where it was.
+
+    What takes time, takes it in all planes at once.
+    """
+    found = []
+    for pieces in deliveries:
+        begun = [plane.begin(case, pieces) for plane in planes] if case.takes_time else []
+        for number, plane in enumerate(planes):
+            at = f"{plane.name}, {pieces.value}"
+            try:
+                future = begun[number] if begun else plane.begin(case, pieces)
+                found.append((at, future.result(_LONGEST)))
+            except AssertionError as fault:
+                wait(begun)
+                raise AssertionError(f"{case.name} ({at}): {fault}") from None
+    return found
+
+
+@contextmanager
 def captured_by_thread() -> Iterator[Mapping[str, list[dict[str, Any]]]]:
-    """What is logged meanwhile, by the name of the thread, which is that of the plane."""
+    """What is logged meanwhile, by the name of the thread (`DataPlane.thread`)."""
     lines: dict[str, list[dict[str, Any]]] = {}
 
     def capture(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -16,11 +16,13 @@ import msgspec
 
 PATIENCE = 5.0
 """Seconds after which what a test waits for does not come any more: a hang fails, and fails by name."""
+_FLOOD = 64 << 20
+_TURNS = 10
 _RESET = struct.pack("ii", 1, 0)
-_LONG = 1500
+_LONG = 700
 """Bytes: what is longer goes byte by byte at both its ends, where the grammar is, and in pieces between them."""
-_EDGE = 400
-_PIECE = 1021
+_EDGE = 200
+_PIECE = 4093
 """A prime, so that pieces and buffers do not fall into step."""
 
 
@@ -49,6 +51,7 @@ class Step(Enum):
     ENDED = "sees the other side end, one way or the other"
     CUT = "sees the other side end before its message did"
     MAYBE = "need not be reached by anybody"
+    SILENCE = "hears nothing, though all that was sent has been read"
 
 
 class Tell(msgspec.Struct, frozen=True):
@@ -65,6 +68,12 @@ class Hear(msgspec.Struct, frozen=True):
 
 class Reads(msgspec.Struct, frozen=True):
     """Exactly these bytes come next."""
+
+    data: bytes
+
+
+class Flood(msgspec.Struct, frozen=True):
+    """Send `data` again and again until the other side has had enough, and ends."""
 
     data: bytes
 
@@ -107,11 +116,16 @@ def pieces_of(data: bytes) -> list[bytes]:
 
 
 class RawConnection:
-    """A connected socket. What comes stays until it is read. `whose` end it is, faults say."""
+    """A connected socket. What comes stays until it is read.
 
-    def __init__(self, sock: socket.socket, pieces: Pieces, whose: str) -> None:
+    `whose` end it is, faults say; `strict`: see `raw_message`.
+    """
+
+    def __init__(self, sock: socket.socket, pieces: Pieces, whose: str, *, strict: bool = True) -> None:
+        self.strict = strict
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._pieces = pieces
         self._whose = whose
@@ -120,11 +134,16 @@ class RawConnection:
         self.ended: Ended | None = None
         self.is_closed = False
 
-    async def send(self, data: bytes) -> None:
-        """Send `data`. That the other side has ended is not the sender's business: who reads hears of it."""
+    async def send(self, data: bytes, pieces: Pieces | None = None) -> None:
+        """Send `data`, in the connection's own `pieces` unless others are asked for.
+
+        That the other side has ended is not the sender's business: who reads hears of it.
+        """
         with contextlib.suppress(ConnectionError):
-            if self._pieces is Pieces.WHOLE:
-                await patiently(self._loop.sock_sendall(self._sock, data), f"{len(data)} bytes of {self._whose} were not taken")
+            if (pieces or self._pieces) is Pieces.WHOLE:
+                await patiently(
+                    self._loop.sock_sendall(self._sock, data), f"{len(data)} bytes of {self._whose} were not taken"
+                )
                 return
             for piece in pieces_of(data):
                 try:
@@ -132,10 +151,15 @@ class RawConnection:
                 except BlockingIOError:
                     taken = 0
                 if taken < len(piece):
-                    await patiently(self._loop.sock_sendall(self._sock, piece[taken:]), f"a piece of {self._whose} was not taken")
+                    await patiently(
+                        self._loop.sock_sendall(self._sock, piece[taken:]), f"a piece of {self._whose} was not taken"
+                    )
                 # One turn of the loop to find that the other side has something to read, one to read it.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
+
+    async def _send_all(self, data: bytes) -> None:
+        await patiently(self._loop.sock_sendall(self._sock, data), f"of {self._whose} {len(data)} bytes were not taken")
 
     async def _fill(self) -> bool:
         """Whether something came; False at the end."""
@@ -197,6 +221,28 @@ class RawConnection:
         """What came and was not read."""
         return bytes(self._left)
 
+    async def flood(self, data: bytes) -> None:
+        """Send `data` until the other side ends; that it takes it all for ever is a fault."""
+        sent = 0
+        try:
+            while sent < _FLOOD:
+                await patiently(self._loop.sock_sendall(self._sock, data), "a flood was neither taken nor refused")
+                sent += len(data)
+        except ConnectionError:
+            self.ended = Ended.RESET
+            return
+        raise AssertionError(f"{sent} bytes were taken, and it goes on")
+
+    async def silence(self) -> None:
+        """Nothing has come, and it has not ended."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        try:
+            data = self._sock.recv(1)
+        except BlockingIOError:
+            return
+        raise AssertionError(f"to {self._whose} came {data!r}, or the end, where nothing should")
+
     def shut(self) -> None:
         """FIN: nothing more is sent."""
         with contextlib.suppress(OSError):  # it may have ended already
@@ -222,27 +268,41 @@ class RawConnection:
             case Hear():
                 await events.hear(step.event)
             case Reads():
-                try:
-                    found = await self.exactly(len(step.data))
-                except Cut:
-                    found = self.left
-                assert found == step.data, f"to {self._whose} came {found!r}, and not {step.data!r}"
+                await self._read_exactly(step.data)
+            case Flood():
+                await self.flood(step.data)
+            case Step():
+                await self._do(step)
+            case _:
+                return False
+        return True
+
+    async def _read_exactly(self, data: bytes) -> None:
+        try:
+            found = await self.exactly(len(data))
+        except Cut:
+            found = self.left
+        assert found == data, f"to {self._whose} came {found!r}, and not {data!r}"
+
+    async def _do(self, step: Step) -> None:
+        match step:
             case Step.SHUT:
                 self.shut()
             case Step.BREAK:
                 self.break_off()
             case Step.LEAVE:
                 self.close()
+            case Step.SILENCE:
+                await self.silence()
+            case Step.ENDED:
+                await self.rest()
             case Step.CLOSED:
                 assert await self.end() is Ended.CLOSED, f"to {self._whose} the gateway broke off, and did not close"
             case Step.RESET:
                 await self.rest()
-                assert self.ended is Ended.RESET, f"to {self._whose} the gateway closed, as if all were well, and did not break off"
-            case Step.ENDED:
-                await self.rest()
-            case _:
-                return False
-        return True
+                assert self.ended is Ended.RESET, f"to {self._whose} the gateway closed as if all were well"
+            case Step.CUT | Step.MAYBE:
+                raise NotImplementedError(step)
 
 
 class Cut(Exception):  # noqa: N818 - it says what is the case

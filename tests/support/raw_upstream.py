@@ -8,7 +8,19 @@ from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
-from support.raw_connection import PATIENCE, Cut, Ended, Events, Hear, Pieces, RawConnection, Reads, Step, Tell, patiently
+from support.raw_connection import (
+    PATIENCE,
+    Cut,
+    Events,
+    Flood,
+    Hear,
+    Pieces,
+    RawConnection,
+    Reads,
+    Step,
+    Tell,
+    patiently,
+)
 from support.raw_message import Body, BodyEnd, BodyReader, Message, lines, read_head, read_request
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
@@ -27,13 +39,11 @@ class Seen(msgspec.Struct, frozen=True):
     asserted: tuple[tuple[str, str | None], ...]
     body: bytes | None = b""
     framing: str | None = None
-    whole: bool = True
-    """False: the connection ends before the body does."""
     reads_body: bool = True
     """False: only the head is read now; `Body` and `BodyEnd` read on."""
 
 
-UpstreamStep = bytes | Seen | Body | BodyEnd | Step | Tell | Hear | Reads
+UpstreamStep = bytes | Seen | Body | BodyEnd | Step | Tell | Hear | Reads | Flood
 Script = Sequence[UpstreamStep]
 
 
@@ -60,7 +70,7 @@ def check_request(seen: Seen, message: Message, host: str) -> None:
         assert message.framing == seen.framing, f"framed by {message.framing!r}, and not {seen.framing!r}"
     if not seen.reads_body:
         return
-    assert message.whole is seen.whole, f"{'whole' if message.whole else 'cut off'}: {message}"
+    assert message.whole, f"it is cut off: {message}"
     if seen.body is not None:
         assert message.body == seen.body, f"the body is {message.body[:300]!r}, and not {seen.body[:300]!r}"
     assert not message.trailers, f"trailers went up: {message.trailers}"
@@ -108,7 +118,7 @@ class RawUpstream:
                 if play is not None:
                     play.strays += 1
                 continue
-            connection = RawConnection(sock, play.pieces, "the upstream")
+            connection = RawConnection(sock, play.pieces, "the upstream", strict=self._judges)
             play.connections.append(connection)
             play.group.create_task(self._run(play, play.scripts[len(play.connections) - 1], connection))
 
@@ -186,7 +196,6 @@ class RawUpstream:
         connection.shut()
         rest = await connection.rest()
         assert not rest, f"the upstream was sent more: {rest[:300]!r}"
-        assert connection.ended in Ended
 
     def close(self) -> None:
         with suppress(OSError):

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from contest.arena import Arena, Broken, Stand
-from contest.scenario import OK, Scenario
+from contest.arena import OK, Arena, Broken, Stand
+from contest.scenario import Scenario
 
 _SCRIPT: Final = Path(__file__).parent / "config" / "requests.lua"
 _GRACE: Final = 30.0

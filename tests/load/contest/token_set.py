@@ -4,14 +4,14 @@ import asyncio
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from redis import Redis
 from scale import ME, fill, opened
 from support.records import NOW, owner, policy, secret_of, token, zone
 
-from gateway.access.ports import Actor
+from gateway.access.ports import Action, Actor
 
 TOKENS: Final = 10_000
 ZONES: Final = 1_000
@@ -57,7 +57,7 @@ def digest_of(secret: str) -> bytes:
 async def _fill_gateways(url: str, holders: Iterable[Holder]) -> None:
     async with opened(url) as (store, redis):
         await store.prepare()
-        await store.change_owner(ME, b"", owner(ref=ME), "owner-create", _BY, NOW)
+        await store.change_owner(ME, b"", owner(ref=ME), Action.OWNER_CREATE, _BY, NOW)
         made = (token([policy(["DNS Write"], [zone(each.zone)])], token_id=each.id, owner=ME) for each in holders)
         await fill(redis, made)
 
@@ -66,7 +66,7 @@ def _fill_teams(redis: Redis, holders: Iterable[Holder]) -> None:
     """What a team would keep: a hash for each digest."""
     with redis.pipeline(transaction=False) as pipe:
         for each in holders:
-            record = {
+            record: dict[Any, Any] = {
                 "id": each.id,
                 "status": "active",
                 "not_before": 0,

@@ -1,9 +1,9 @@
-"""What has two names: credentials, assertions of ours and overrides, in every spelling that some upstream reads as them."""
+"""What has two names: credentials, assertions of ours, overrides, in each spelling that some upstream reads as them."""
 
 from support.records import TOKEN_ID
 
 from .case import Case
-from .words import BEARER, KEYED, SECRET, UP_KEYED, ask, passes, refuses, seen
+from .words import BEARER, KEYED, NAMED, SECRET, UP_KEYED, UP_NAMED, ask, bad, passes, refuses, seen
 
 
 def _drops(name: str, *lines: str) -> Case:
@@ -101,5 +101,44 @@ CASES = (
         "what an upstream lets through",
         ask("Cookie: a=b", "X-Original-URL: /x", "X-HTTP-Method-Override: y", target=KEYED),
         seen("Cookie: a=b", "X-Original-URL: /x", target=UP_KEYED),
+    ),
+    # Names of zones: DNS knows no case and a final dot, and PowerDNS reads each `=XX`.
+    *(
+        passes(f"the zone {name}", ask(target=NAMED.format(name)), seen(target=UP_NAMED.format(name)))
+        for name in ("alpha.example", "alpha.example.", "ALPHA.example", "aLpHa.ExAmPlE.")
+    ),
+    *(
+        refuses(f"the zone {name}, which is another", ask(target=NAMED.format(name)), 403, 10000)
+        for name in (
+            "beta.example",
+            "BETA.example.",
+            "alpha.example=2F",
+            "a.alpha.example",
+            "example",
+            "*.example",
+            "alpha",
+        )
+    ),
+    *(
+        refuses(f"the zone {name}, which is none", ask(target=NAMED.format(name)), 404, 7003)
+        for name in (
+            "=61lpha.example",
+            "=41LPHA.example",
+            "alpha=2eexample",
+            "alpha=2Eexample",
+            "alpha.example=2f",
+            "alpha.example=00",
+            "alpha.example=",
+            "alpha.example..",
+            ".alpha.example",
+            "alpha..example",
+            "alpha.example;x=1",
+            "alpha.example,beta.example",
+            f"{'a.' * 127}example",
+        )
+    ),
+    *(
+        bad(f"the zone {name}", ask(target=NAMED.format(name)))
+        for name in ("%61lpha.example", "alpha%2Eexample", "alpha.example%00", "alpha.example%2e")
     ),
 )

@@ -145,7 +145,7 @@ CASES = (
     ),
     _bad_chunks("a chunk longer than its size", b"4\r\nhello\r\n0\r\n\r\n"),
     _bad_chunks("a chunk shorter than its size", b"6\r\nhello\r\n0\r\n\r\n"),
-    _bad_chunks("a chunk that ends with LF", b"5\r\nhello\n0\r\n\r\n"),
+    _bad_chunks("a chunk of a request that ends with LF", b"5\r\nhello\n0\r\n\r\n"),
     _bad_chunks("a chunk that ends with other bytes", b"5\r\nhelloXX0\r\n\r\n"),
     _bad_chunks("an LF in a chunk's extension", b"5;a\nhello\r\n0\r\n\r\n"),
     _bad_chunks("a CR in a chunk's extension", b"5;a\rb\r\nhello\r\n0\r\n\r\n"),
@@ -221,6 +221,7 @@ CASES = (
     talk(
         "a refused chunked body with a broken chunk",
         (post(CHUNKED, body=b"zz\r\nGET / HTTP/1.1\r\n\r\n", target=OTHER_ZONE), refused(403, 10000), ENDED),
+        takes_time=True,
     ),
     talk(
         "a body that is cut short",

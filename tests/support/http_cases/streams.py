@@ -156,6 +156,7 @@ CASES = (
             b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno",
             ENDED,
         ),
+        takes_time=True,
     ),
     talk(
         "an answer while the body is still to come, and then comes",

@@ -5,7 +5,6 @@ from support.raw_connection import Hear, Reads, Tell
 from support.records import ZONE_B
 
 from .case import Case
-
 from .words import (
     BREAK,
     CHUNKED,

@@ -9,6 +9,8 @@ from .case import Case
 
 SECRET = secret_of(TOKEN_ID).reveal()
 BEARER = f"Authorization: Bearer {SECRET}"
+ADMIN_ID = "e" * 32
+"""Of a token with every right."""
 HOST = "gateway.example"
 TRUSTED = "127.0.0.2"
 """The address of a proxy that is believed."""
@@ -20,12 +22,16 @@ UP_SOCKET = f"/up/base/zones/{ZONE_A}/socket"
 KEYED = f"/keyed/zones/{ZONE_A}/records"
 """Of an API with `credential_headers = ["X-API-Key", "Authorization"]`, no base path, and some `pass_headers`."""
 UP_KEYED = f"/zones/{ZONE_A}/records"
+NAMED = "/names/{}/records"
+"""Of an API whose zones are DNS names; the token may edit `ZONE_NAME`."""
+UP_NAMED = "/dns/{}/records"
+ZONE_NAME = "alpha.example"
 DEAD = f"/dead/zones/{ZONE_A}/records"
 """Of an API where nobody listens."""
 OTHER_ZONE = f"/v1/zones/{ZONE_B}/records"
 """The token has no right there."""
 
-UPSTREAM_KEYS = {"things": "Bearer the-one-key", "keyed": "the-other-key"}
+UPSTREAM_KEYS = {"things": "Bearer the-one-key", "keyed": "the-other-key", "names": "Bearer a-third-key"}
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GETS_OK = Gets(200, body=b"ok", fields=())
@@ -67,12 +73,12 @@ def seen(
     target: str = UP_THINGS,
     body: bytes | None = b"",
     framing: str | None = "",
-    whole: bool = True,
     reads_body: bool = True,
     **asserted: str | None,
 ) -> Seen:
     """What the upstream must have seen; `asserted` by field names with `_` for `-`."""
-    keyed = not target.startswith("/up/")
+    api = "things" if target.startswith("/up/") else "names" if target.startswith("/dns/") else "keyed"
+    keyed = api == "keyed"
     says: dict[str, str | None] = {
         "x-forwarded-for": "127.0.0.1",
         "x-forwarded-host": HOST,
@@ -80,8 +86,8 @@ def seen(
         "via": "1.1 zonegate",
         "x-request-id": "",
         "x-token-id": TOKEN_ID,
-        "authorization": None if keyed else UPSTREAM_KEYS["things"],
-        "x-api-key": UPSTREAM_KEYS["keyed"] if keyed else None,
+        "authorization": None if keyed else UPSTREAM_KEYS[api],
+        "x-api-key": UPSTREAM_KEYS[api] if keyed else None,
     }
     says |= {name.replace("_", "-"): value for name, value in asserted.items()}
     return Seen(
@@ -90,7 +96,6 @@ def seen(
         asserted=tuple(says.items()),
         body=body,
         framing=framing,
-        whole=whole,
         reads_body=reads_body,
     )
 
@@ -148,6 +153,8 @@ def answers(name: str, answer: bytes, gets: Gets, then: ClientStep | None = OPEN
     return passes(name, ask(), answer=answer, gets=gets, then=then)
 
 
-def talk(name: str, client: tuple[ClientStep, ...], *scripts: Script, impatient: bool = False) -> Case:
+def talk(
+    name: str, client: tuple[ClientStep, ...], *scripts: Script, impatient: bool = False, takes_time: bool = False
+) -> Case:
     """Anything with more turns."""
-    return Case(name, client=client, upstream=scripts, impatient=impatient)
+    return Case(name, client=client, upstream=scripts, impatient=impatient, takes_time=impatient or takes_time)

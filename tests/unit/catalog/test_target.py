@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.catalog.target import Target, fault_in_segment, split_target
+from gateway.catalog.target import Target, fault_in_segment, is_plain_path, split_target
 from gateway.reason import Deny, Reason
 
 UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -177,3 +177,88 @@ def test_each_accepted_segment_is_good_by_itself(paths: list[bytes], query: byte
     if isinstance(target, Target):
         assert all(fault_in_segment(segment) is None for segment in target.segments)
         assert all(b"/" not in segment and b"?" not in segment for segment in target.segments)
+
+
+# One look at a whole path.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(b"/a", id="one segment"),
+        pytest.param(b"/a/b/c", id="three segments"),
+        pytest.param(b"/" + UNRESERVED + SUB_DELIMS + b":@", id="every character that stands plain"),
+        pytest.param(b"/.a/a./a..b/...", id="dots that are a name"),
+        pytest.param(b"/...;a", id="three dots and a parameter"),
+        pytest.param(b"/a;../;/;.", id="semicolons before dots"),
+        pytest.param(b"/" + b"a/" * 30_000 + b"a", id="60,000 bytes"),
+    ],
+)
+def test_a_path_without_a_percent_sign_passes_at_one_look(path: bytes) -> None:
+    assert is_plain_path(path)
+    assert isinstance(split_target(path), Target)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"a", id="no slash"),
+        pytest.param(b"/", id="the root, which has no segment to look at"),
+        pytest.param(b"//", id="two slashes"),
+        pytest.param(b"/a/", id="a final slash"),
+        pytest.param(b"/a//b", id="an empty segment"),
+        *(
+            pytest.param(
+                b"%b%b%b" % (before, dots + parameter, behind), id=f"{before!r} {dots + parameter!r} {behind!r}"
+            )
+            for before in (b"/", b"/a/", b"/a;/")
+            for dots in (b".", b"..")
+            for parameter in (b"", b";", b";v=1", b";.", b";;")
+            for behind in (b"", b"/", b"/a", b"/.")
+        ),
+        pytest.param(b"/%20", id="an escape"),
+        pytest.param(b"/%", id="a percent sign"),
+        pytest.param(b"/a\n", id="a line end behind it"),
+        pytest.param(b"/..\n", id="a line end behind a dot segment"),
+    ],
+)
+def test_a_path_that_may_have_a_fault_is_looked_at_again(path: bytes) -> None:
+    assert not is_plain_path(path)
+
+
+@pytest.mark.parametrize("octet", range(256))
+def test_an_octet_stands_in_a_plain_path_where_it_stands_in_a_segment(octet: int) -> None:
+    for path in (b"/%c" % octet, b"/a%c" % octet, b"/%ca" % octet, b"/a/%c" % octet, b"/a%cb/c" % octet):
+        faults = [fault_in_segment(segment) for segment in path[1:].split(b"/")]
+        assert is_plain_path(path) is not any(faults)
+
+
+anything = st.one_of(
+    st.lists(st.sampled_from([bytes([octet]) for octet in range(256)]), max_size=12).map(
+        lambda all_: b"/" + b"".join(all_)
+    ),
+    st.lists(st.sampled_from([b"/", b".", b"..", b";", b"a", b"%20", b"%2e", b"\n", b"@"]), max_size=10).map(
+        lambda parts: b"/" + b"".join(parts)
+    ),
+    st.lists(st.sampled_from([b".", b"..", b";", b".;", b"..;", b"...", b"a.", b";.", b"x"]), max_size=6).map(
+        lambda parts: b"/" + b"/".join(parts)
+    ),
+    targets,
+)
+
+
+@given(anything)
+@example(b"/..")
+@example(b"/a/..;/b")
+@example(b"/.\n")
+@settings(deadline=None, max_examples=1000)
+def test_one_look_finds_what_a_look_at_each_segment_finds(path: bytes) -> None:
+    """A plain path has no fault; one without a percent sign and without a fault is plain: there is no third thing."""
+    faults = [fault_in_segment(segment) for segment in path[1:].split(b"/")]
+    if is_plain_path(path):
+        assert not any(faults)
+    elif b"%" not in path:
+        assert any(faults)
+    if b"?" not in path:
+        assert isinstance(split_target(path), Target) is (path == b"/" or not any(faults))

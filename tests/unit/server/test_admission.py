@@ -1,5 +1,7 @@
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ from support.records import (
     ACCOUNT_A,
     CATALOG,
     NOW,
+    TOKEN_ID,
     USER,
     ZONE_A,
     ZONE_B,
@@ -23,17 +26,20 @@ from support.records import (
     zone,
 )
 from support.store_contract import MemoryTokenStore, read
-from unit.server.wire import admission
 from unit.telemetry.captured import captured
 
-from gateway.access.compiled import CompiledToken
+from gateway.access.compiled import CompiledToken, compile_token
 from gateway.access.decision import Allow
 from gateway.access.ports import Action, Actor, Conflict, Miss, NotReplicated, StoreUnavailable
 from gateway.access.principal import Record
 from gateway.catalog.route_table import RouteTable
+from gateway.proxy.field_line import KnownLines
 from gateway.reason import Deny, Reason
-from gateway.server.admission import Admission, label
-from gateway.server.head import Head, judge_head
+from gateway.server.admission import Admission, Pending, label
+from gateway.server.head import Head, HeadReader
+from gateway.server.shown_lines import ShownLines
+from gateway.store.cache import Entry, OwnerCell
+from gateway.store.lookup import TokenLookup
 from gateway.tokens.condition import Address
 from gateway.tokens.digest import NO_PEPPERS, Digest, Peppers
 from gateway.tokens.owner import OwnerKind, OwnerStatus
@@ -42,21 +48,67 @@ from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import Status, Token
 
 CLIENT = ip_address("192.0.2.7")
-BEARER = (b"Authorization", b"Bearer " + secret_of().reveal().encode())
+ELSEWHERE = ip_address("198.51.100.1")
+SECRET = secret_of().reveal().encode()
+BEARER = b"Authorization: Bearer " + SECRET
+KEY = b"X-API-Key: " + SECRET
 ROUTE = "GET /client/v4/zones/{zone_id}/dns_records"
+RECORDS = f"/client/v4/zones/{ZONE_A}/dns_records"
+FIELDS = CATALOG.credential_fields | {"x-api-key"}
 Found = CompiledToken | Deny | None
 
 
-def head(
-    target: str = f"/client/v4/zones/{ZONE_A}/dns_records", *fields: tuple[bytes, bytes], method: str = "GET"
-) -> Head:
-    found = judge_head(method, target.encode(), (1, 1), [(b"Host", b"api.example"), *(fields or (BEARER,))])
-    assert isinstance(found, Head)
-    return found
+def asked(target: str = RECORDS, *fields: bytes, method: str = "GET") -> bytes:
+    """A request's head, with our token's secret unless other fields are named."""
+    start = f"{method} {target} HTTP/1.1\r\nHost: api.example\r\n".encode()
+    return start + b"".join(b"%b\r\n" % field for field in fields or (BEARER,)) + b"\r\n"
 
 
-async def decided(store: MemoryTokenStore, asked: Head | None = None, **parts: Peppers) -> Allow | Deny:
-    return await admission(store, **parts).admit(asked or head(), CLIENT, "request-0001")
+class Entrance:
+    """A reader of heads and an admission behind it, with one table of shown lines, as a listener has them."""
+
+    def __init__(
+        self,
+        tokens: Any,
+        store: MemoryTokenStore | None = None,
+        *,
+        table: RouteTable = CATALOG.public,
+        peppers: Peppers = NO_PEPPERS,
+        clock: Callable[[], float] = lambda: NOW,
+    ) -> None:
+        self.shown = ShownLines()
+        self.reader = HeadReader(KnownLines(), token_fields=FIELDS, secret_fields=frozenset(), shown=self.shown.lines)
+        self.admission = Admission(
+            tokens, store or MemoryTokenStore(), table, peppers=peppers, clock=clock, shown=self.shown
+        )
+
+    def head(self, data: bytes) -> Head:
+        found = self.reader.read(data)
+        assert isinstance(found, Head), found
+        return found
+
+    def admit(self, data: bytes | None = None, address: Address | None = CLIENT) -> Allow | Deny | Pending:
+        """What is known without waiting."""
+        return self.admission.admit(self.head(data or asked()), address)
+
+    async def decided(self, data: bytes | None = None, address: Address | None = CLIENT) -> Allow | Deny:
+        """What is known in the end."""
+        head = self.head(data or asked())
+        outcome = self.admission.admit(head, address)
+        if isinstance(outcome, Pending):
+            return await self.admission.resolve(outcome, head, address, "request-0001")
+        return outcome
+
+    async def why_not(self, allow: Allow, address: Address | None = CLIENT) -> Deny | None:
+        return await self.admission.why_not_any_more(allow, "GET", address)
+
+
+async def decided(store: MemoryTokenStore, data: bytes | None = None, peppers: Peppers = NO_PEPPERS) -> Allow | Deny:
+    return await Entrance(store, store, peppers=peppers).decided(data)
+
+
+def reason_of(outcome: Allow | Deny | Pending) -> Reason | type[Allow | Pending]:
+    return outcome.reason if isinstance(outcome, Deny) else type(outcome)
 
 
 async def test_a_token_that_may_is_let_in_to_the_route_that_it_asked_for() -> None:
@@ -64,22 +116,63 @@ async def test_a_token_that_may_is_let_in_to_the_route_that_it_asked_for() -> No
     assert isinstance(allow, Allow)
     assert allow.principal.token.id == token().id
     assert allow.route.text == "/client/v4/zones/{zone_id}/dns_records"
-    assert allow.target.path == f"/client/v4/zones/{ZONE_A}/dns_records".encode()
+    assert allow.target.path == RECORDS.encode()
 
 
 @pytest.mark.parametrize(
     ("field", "reason"),
     [
-        pytest.param((b"Accept", b"*/*"), Reason.MISSING_CREDENTIALS, id="no credential"),
-        pytest.param((b"Authorization", b"Basic eA=="), Reason.MALFORMED_CREDENTIALS, id="another scheme"),
-        pytest.param((b"Authorization", b"Bearer zgt_x"), Reason.MALFORMED_CREDENTIALS, id="junk"),
-        pytest.param((BEARER[0], BEARER[1][:-1] + b"~"), Reason.MALFORMED_CREDENTIALS, id="a slip of the pen"),
+        pytest.param(b"Accept: */*", Reason.MISSING_CREDENTIALS, id="no credential"),
+        pytest.param(b"Proxy-Authorization: Bearer " + SECRET, Reason.MISSING_CREDENTIALS, id="the proxy's field"),
+        pytest.param(b"X_API_Key: " + SECRET, Reason.MISSING_CREDENTIALS, id="another spelling"),
+        pytest.param(b"Authorization: Basic eA==", Reason.MALFORMED_CREDENTIALS, id="another scheme"),
+        pytest.param(b"Authorization: Bearer zgt_x", Reason.MALFORMED_CREDENTIALS, id="junk"),
+        pytest.param(BEARER[:-1] + b"~", Reason.MALFORMED_CREDENTIALS, id="a slip of the pen"),
+        pytest.param(b"Authorization:", Reason.MALFORMED_CREDENTIALS, id="an empty field"),
+        pytest.param(b"X-API-Key: Bearer " + SECRET, Reason.MALFORMED_CREDENTIALS, id="a scheme with the bare secret"),
     ],
 )
-async def test_a_request_without_a_well_formed_secret_costs_no_read(field: tuple[bytes, bytes], reason: Reason) -> None:
+async def test_a_request_without_a_well_formed_secret_costs_no_read(field: bytes, reason: Reason) -> None:
     store = MemoryTokenStore().hold(token())
-    assert await decided(store, head("/anything", field)) == Deny(reason=reason)
+    entrance = Entrance(store, store)
+    assert entrance.admit(asked("/anything", field)) == Deny(reason=reason)
     assert store.reads == 0
+    assert not entrance.shown.lines
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param([BEARER, BEARER], id="the same twice"),
+        pytest.param([BEARER, b"authorization:"], id="one of two is empty"),
+        pytest.param([BEARER, KEY], id="in two fields"),
+        pytest.param([KEY, b"Authorization: Basic dTpw"], id="a good key beside another scheme"),
+        pytest.param([KEY, b"Accept: */*", b"x-api-key: x"], id="not side by side"),
+    ],
+)
+async def test_two_credentials_are_malformed_even_if_one_of_them_was_shown(fields: list[bytes]) -> None:
+    """We and the upstream might each believe another one."""
+    entrance = Entrance(Tokens(compiled()))
+    for line in (BEARER, KEY):
+        entrance.admit(asked(RECORDS, line))
+        assert line in entrance.shown.lines
+    for some in (fields, fields[::-1]):
+        assert entrance.admit(asked(RECORDS, *some)) == Deny(reason=Reason.MALFORMED_CREDENTIALS)
+
+
+@given(st.lists(st.sampled_from([b"Accept: */*", b"Cookie: a", b"Via: 1.1 a", b"X:", b"X-Api_Key: x"]), max_size=4))
+async def test_a_second_credential_is_malformed_whatever_stands_between(between: list[bytes]) -> None:
+    entrance = Entrance(Tokens(compiled()))
+    assert entrance.admit(asked(RECORDS, BEARER, *between, KEY)) == Deny(reason=Reason.MALFORMED_CREDENTIALS)
+    assert isinstance(entrance.admit(asked(RECORDS, *between, BEARER, *between)), Allow)
+
+
+async def test_a_token_in_a_field_in_which_its_api_takes_none_is_missing() -> None:
+    entrance = Entrance(Tokens(compiled()))
+    for _ in range(2):
+        deny = entrance.admit(asked(RECORDS, KEY))
+        assert isinstance(deny, Deny)
+        assert (deny.reason, deny.token_id) == (Reason.MISSING_CREDENTIALS, TOKEN_ID)
 
 
 @pytest.mark.parametrize(
@@ -93,15 +186,15 @@ async def test_a_request_without_a_well_formed_secret_costs_no_read(field: tuple
 )
 async def test_a_secret_that_proves_nothing_is_an_unknown_token_whatever_it_asks_for(held: list[Token]) -> None:
     store = MemoryTokenStore().hold(*held)
-    for target in (f"/client/v4/zones/{ZONE_A}/dns_records", "/nowhere", "/client/v4/user/tokens/verify"):
-        assert await decided(store, head(target)) == Deny(reason=Reason.UNKNOWN_TOKEN)
+    for target in (RECORDS, "/nowhere", "/client/v4/user/tokens/verify"):
+        assert await decided(store, asked(target)) == Deny(reason=Reason.UNKNOWN_TOKEN)
 
 
 async def test_an_account_s_prefix_does_not_open_a_user_s_token() -> None:
     secret = secret_of(kind=OwnerKind.ACCOUNT)
     store = MemoryTokenStore().hold(token(digests=(NO_PEPPERS.sign(secret),)))
-    field = (b"Authorization", b"Bearer " + secret.reveal().encode())
-    assert await decided(store, head("/anything", field)) == Deny(reason=Reason.UNKNOWN_TOKEN)
+    field = b"Authorization: Bearer " + secret.reveal().encode()
+    assert await decided(store, asked("/anything", field)) == Deny(reason=Reason.UNKNOWN_TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -116,24 +209,24 @@ async def test_an_account_s_prefix_does_not_open_a_user_s_token() -> None:
 async def test_a_proved_token_that_cannot_be_used_now_hears_why_before_any_route_is_looked_up(
     held: Token, reason: Reason
 ) -> None:
-    deny = await decided(MemoryTokenStore().hold(held), head("/nowhere"))
+    deny = await decided(MemoryTokenStore().hold(held), asked("/nowhere"))
     assert isinstance(deny, Deny)
     assert deny.reason is reason
 
 
 @pytest.mark.parametrize(
-    ("asked", "reason"),
+    ("data", "reason"),
     [
-        pytest.param(head("/client/v4/nowhere"), Reason.NO_ROUTE, id="no such path"),
-        pytest.param(head("/client/v4/zones/XYZ/dns_records"), Reason.NO_ROUTE, id="an id that is none"),
-        pytest.param(head(method="PUT"), Reason.METHOD_NOT_ALLOWED, id="a method that the path lacks"),
-        pytest.param(head(f"/client/v4/zones/{ZONE_B}/dns_records"), Reason.FORBIDDEN, id="another zone"),
-        pytest.param(head(f"/client/v4/zones/{ZONE_A}"), Reason.FORBIDDEN, id="another permission"),
-        pytest.param(head("/client/v4/zones"), Reason.FORBIDDEN, id="a list"),
+        pytest.param(asked("/client/v4/nowhere"), Reason.NO_ROUTE, id="no such path"),
+        pytest.param(asked("/client/v4/zones/XYZ/dns_records"), Reason.NO_ROUTE, id="an id that is none"),
+        pytest.param(asked(method="PUT"), Reason.METHOD_NOT_ALLOWED, id="a method that the path lacks"),
+        pytest.param(asked(f"/client/v4/zones/{ZONE_B}/dns_records"), Reason.FORBIDDEN, id="another zone"),
+        pytest.param(asked(f"/client/v4/zones/{ZONE_A}"), Reason.FORBIDDEN, id="another permission"),
+        pytest.param(asked("/client/v4/zones"), Reason.FORBIDDEN, id="a list"),
     ],
 )
-async def test_a_proved_token_that_may_not_is_refused(asked: Head, reason: Reason) -> None:
-    deny = await decided(MemoryTokenStore().hold(token()), asked)
+async def test_a_proved_token_that_may_not_is_refused(data: bytes, reason: Reason) -> None:
+    deny = await decided(MemoryTokenStore().hold(token()), data)
     assert isinstance(deny, Deny)
     assert deny.reason is reason
 
@@ -154,16 +247,16 @@ async def test_a_token_reaches_no_further_than_its_owner(ceiling: object) -> Non
 
 
 @pytest.mark.parametrize(
-    ("asked", "route"),
+    ("data", "route"),
     [
-        pytest.param(head(f"/client/v4/zones/{ZONE_B}/dns_records"), ROUTE, id="of a route"),
-        pytest.param(head(f"/client/v4/zones/{ZONE_B}/dns_records", method="HEAD"), ROUTE, id="a GET route's HEAD"),
-        pytest.param(head("/client/v4/nowhere"), "", id="of no route"),
-        pytest.param(head(method="PUT"), "", id="of a method that the path lacks"),
+        pytest.param(asked(f"/client/v4/zones/{ZONE_B}/dns_records"), ROUTE, id="of a route"),
+        pytest.param(asked(f"/client/v4/zones/{ZONE_B}/dns_records", method="HEAD"), ROUTE, id="a GET route's HEAD"),
+        pytest.param(asked("/client/v4/nowhere"), "", id="of no route"),
+        pytest.param(asked(method="PUT"), "", id="of a method that the path lacks"),
     ],
 )
-async def test_a_refusal_says_whose_token_it_was_and_which_route_it_asked_for(asked: Head, route: str) -> None:
-    deny = await decided(MemoryTokenStore().hold(token()), asked)
+async def test_a_refusal_says_whose_token_it_was_and_which_route_it_asked_for(data: bytes, route: str) -> None:
+    deny = await decided(MemoryTokenStore().hold(token()), data)
     assert isinstance(deny, Deny)
     assert (deny.token_id, deny.owner, deny.route) == (token().id, f"user:{USER}", route)
 
@@ -186,30 +279,18 @@ class Tokens:
     """A memory that holds one answer; a token that is asked of it is `asked`."""
 
     def __init__(self, looked: Found | Miss, fetched: Found | Miss = Miss.MISS) -> None:
-        self._looked, self._fetched = looked, fetched
+        self.looked, self._fetched = looked, fetched
         self.asked: list[tuple[str, Address | None]] = []
         self.proved: list[bool] = []
 
     def look(self, token_id: str) -> Found | Miss:  # noqa: ARG002
-        return self._looked
+        return self.looked
 
     async def fetch(self, token_id: str, address: Address | None, *, proved: bool = False) -> Found:
         self.asked.append((token_id, address))
         self.proved.append(proved)
         assert not isinstance(self._fetched, Miss)
         return self._fetched
-
-
-def remembering(
-    tokens: Tokens,
-    *,
-    table: RouteTable = CATALOG.public,
-    peppers: Peppers = NO_PEPPERS,
-    clock: Callable[[], float] = lambda: NOW,
-) -> Admission:
-    return Admission(
-        tokens, MemoryTokenStore(), table, credential_fields=CATALOG.credential_fields, peppers=peppers, clock=clock
-    )
 
 
 UNAVAILABLE, FROZEN = Deny(reason=Reason.STORE_UNAVAILABLE), Deny(reason=Reason.FROZEN)
@@ -226,7 +307,7 @@ UNAVAILABLE, FROZEN = Deny(reason=Reason.STORE_UNAVAILABLE), Deny(reason=Reason.
 )
 async def test_what_is_in_memory_is_obeyed_and_costs_no_read(found: Found, answer: Deny | type[Allow]) -> None:
     for tokens, asked in ((Tokens(found), 0), (Tokens(Miss.MISS, found), 1)):
-        decision = await remembering(tokens).admit(head(), CLIENT, "request-0001")
+        decision = await Entrance(tokens).decided()
         assert decision == answer or (answer is Allow and isinstance(decision, Allow))
         assert tokens.asked == [(token().id, CLIENT)] * asked
         assert tokens.proved == [False] * asked
@@ -235,12 +316,11 @@ async def test_what_is_in_memory_is_obeyed_and_costs_no_read(found: Found, answe
 async def test_a_token_that_stays_in_memory_is_looked_at_by_clock_and_address_each_time() -> None:
     now = [NOW]
     held = compiled(token(not_before=NOW + 1, expires_on=NOW + 3, request_ip=["192.0.2.0/24"]))
-    entrance = remembering(Tokens(held), clock=lambda: now[0])
+    entrance = Entrance(Tokens(held), clock=lambda: now[0])
     reasons = []
-    for now[0], address in ((NOW, CLIENT), (NOW + 1, CLIENT), (NOW + 2, ip_address("198.51.100.1")), (NOW + 3, CLIENT)):
-        decision = await entrance.admit(head(), address, "request-0001")
-        reasons.append(decision.reason if isinstance(decision, Deny) else None)
-    assert reasons == [Reason.TOKEN_NOT_YET_VALID, None, Reason.IP_DENIED, Reason.TOKEN_EXPIRED]
+    for now[0], address in ((NOW, CLIENT), (NOW + 1, CLIENT), (NOW + 2, ELSEWHERE), (NOW + 3, CLIENT)):
+        reasons.append(reason_of(entrance.admit(address=address)))
+    assert reasons == [Reason.TOKEN_NOT_YET_VALID, Allow, Reason.IP_DENIED, Reason.TOKEN_EXPIRED]
 
 
 POLICIES = [
@@ -254,7 +334,7 @@ REQUESTS = [
     (method, target)
     for method in ("GET", "POST")
     for target in (
-        f"/client/v4/zones/{ZONE_A}/dns_records",
+        RECORDS,
         f"/client/v4/zones/{ZONE_B}/dns_records",
         f"/client/v4/zones/{ZONE_A}",
         f"/client/v4/accounts/{ACCOUNT_A}/billing/profile",
@@ -275,32 +355,246 @@ some_policies = st.lists(st.sampled_from(POLICIES), max_size=3)
             st.sampled_from(REQUESTS),
             st.sampled_from(TABLES),
             st.integers(NOW - 2, NOW + 2),
-            st.sampled_from([CLIENT, ip_address("198.51.100.1"), None]),
+            st.sampled_from([CLIENT, ELSEWHERE, None]),
             st.sampled_from(OwnerStatus),
         ),
         max_size=12,
     ),
 )
 async def test_a_warmed_token_answers_like_a_fresh_one_whatever_has_changed(
-    own: list[Policy], of_its_owner: list[Policy], asked: list[Asked]
+    own: list[Policy], of_its_owner: list[Policy], requests: list[Asked]
 ) -> None:
     record = token(own, not_before=NOW - 1, expires_on=NOW + 1, request_ip=["192.0.2.0/24"])
     ceilings = {status: owner(of_its_owner, status=status) for status in OwnerStatus}
     warmed = {status: compiled(record, ceiling) for status, ceiling in ceilings.items()}
 
-    async def answer(held: CompiledToken, table: RouteTable, now: int, address: Address | None, sent: Head) -> object:
-        found = await remembering(Tokens(held), table=table, clock=lambda: now).admit(sent, address, "request-0001")
+    async def answer(held: CompiledToken, table: RouteTable, now: int, address: Address | None, sent: bytes) -> object:
+        found = await Entrance(Tokens(held), table=table, clock=lambda: now).decided(sent, address)
         return found if isinstance(found, Deny) else (found.route, found.target)
 
-    for (method, target), table, now, address, status in asked:
-        sent = head(target, method=method)
+    for (method, target), table, now, address, status in requests:
+        sent = asked(target, method=method)
         fresh = compiled(record, ceilings[status])
         assert await answer(warmed[status], table, now, address, sent) == await answer(fresh, table, now, address, sent)
 
 
-# Requests under way.
+# Lines that were shown.
+
+
+class Comparing(Peppers):
+    """How often a secret is compared."""
+
+    def __init__(self, peppers: Sequence[Sensitive] = ()) -> None:
+        self.times = 0
+        super().__init__(peppers)
+
+    def proves(self, digest: Digest, secret: Sensitive, now: float) -> bool:
+        self.times += 1
+        return super().proves(digest, secret, now)
+
 
 OVERLAPPING = msgspec.structs.replace(NO_PEPPERS.sign(secret_of()), ends=NOW + 10)
+ANOTHER = NO_PEPPERS.sign(secret_of(fill=8))
+KNOWN = compiled()
+
+
+async def test_a_line_that_proved_itself_is_not_compared_again_while_its_token_is_in_force() -> None:
+    peppers = Comparing()
+    entrance = Entrance(Tokens(KNOWN), peppers=peppers)
+    found = [entrance.admit() for _ in range(3)]
+    assert peppers.times == 1
+    assert all(isinstance(allow, Allow) and allow.principal.token is KNOWN for allow in found)
+    assert isinstance(entrance.admit(asked(RECORDS, BEARER.replace(b": ", b":"))), Allow)
+    assert peppers.times == 2
+
+
+@pytest.mark.parametrize(
+    ("now_found", "reason", "times"),
+    [
+        pytest.param(KNOWN, Allow, 0, id="nothing"),
+        pytest.param(compiled(), Allow, 1, id="read again"),
+        pytest.param(compiled(token(name="another")), Allow, 1, id="something else has changed"),
+        pytest.param(compiled(token(digests=(ANOTHER, OVERLAPPING))), Allow, 2, id="rolled, with an overlap"),
+        pytest.param(Miss.MISS, Pending, 0, id="forgotten"),
+        pytest.param(None, Reason.UNKNOWN_TOKEN, 1, id="deleted"),
+        pytest.param(compiled(token(digests=(ANOTHER,))), Reason.UNKNOWN_TOKEN, 1, id="rolled"),
+        pytest.param(compiled(token(digests=())), Reason.UNKNOWN_TOKEN, 0, id="its digest removed"),
+        pytest.param(compiled(token(status=Status.DISABLED)), Reason.TOKEN_DISABLED, 1, id="disabled"),
+        pytest.param(compiled(token(expires_on=NOW)), Reason.TOKEN_EXPIRED, 1, id="expired"),
+        pytest.param(compiled(token(not_before=NOW + 1)), Reason.TOKEN_NOT_YET_VALID, 1, id="not valid yet"),
+        pytest.param(compiled(token(not_in=["192.0.2.0/24"])), Reason.IP_DENIED, 1, id="another address wanted"),
+        pytest.param(compiled(token([policy(["DNS Write"], [zone(ZONE_B)])])), Reason.FORBIDDEN, 1, id="narrowed"),
+        pytest.param(
+            compiled(token(), owner(status=OwnerStatus.DISABLED)), Reason.TOKEN_DISABLED, 1, id="its owner off"
+        ),
+        pytest.param(compiled(token(), owner([])), Reason.FORBIDDEN, 1, id="its owner narrowed"),
+        pytest.param(compile_token(token(), None), Reason.TOKEN_DISABLED, 1, id="its owner gone"),
+        pytest.param(Deny(reason=Reason.STORE_UNAVAILABLE), Reason.STORE_UNAVAILABLE, 0, id="an outage"),
+        pytest.param(Deny(reason=Reason.FROZEN), Reason.FROZEN, 0, id="a freeze"),
+    ],
+)
+async def test_a_line_that_was_shown_counts_for_the_very_token_that_is_in_force(
+    now_found: Found | Miss, reason: Reason | type[Allow | Pending], times: int
+) -> None:
+    peppers = Comparing()
+    tokens = Tokens(KNOWN)
+    entrance = Entrance(tokens, peppers=peppers)
+    assert isinstance(entrance.admit(), Allow)
+    peppers.times, tokens.looked = 0, now_found
+    for _ in range(2):
+        assert reason_of(entrance.admit()) is reason
+    # What proved itself again is known again; what did not is compared each time.
+    proved = isinstance(now_found, CompiledToken) and reason is not Reason.UNKNOWN_TOKEN
+    assert peppers.times == (times if proved else 2 * times)
+
+
+@pytest.mark.parametrize(
+    ("held", "now", "address", "reason"),
+    [
+        pytest.param(token(), NOW + 10**9, CLIENT, Allow, id="nothing"),
+        pytest.param(token(expires_on=NOW + 10), NOW + 9, CLIENT, Allow, id="not expired yet"),
+        pytest.param(token(expires_on=NOW + 10), NOW + 10, CLIENT, Reason.TOKEN_EXPIRED, id="expired meanwhile"),
+        pytest.param(token(not_before=NOW), NOW - 1, CLIENT, Reason.TOKEN_NOT_YET_VALID, id="a clock set back"),
+        pytest.param(token(request_ip=["192.0.2.0/24"]), NOW, ELSEWHERE, Reason.IP_DENIED, id="from elsewhere"),
+        pytest.param(token(request_ip=["192.0.2.0/24"]), NOW, None, Reason.IP_DENIED, id="from nobody knows where"),
+        pytest.param(token(digests=(ANOTHER, OVERLAPPING)), NOW + 9, CLIENT, Allow, id="in its overlap"),
+        pytest.param(token(digests=(ANOTHER, OVERLAPPING)), NOW + 10, CLIENT, Reason.UNKNOWN_TOKEN, id="behind it"),
+    ],
+)
+async def test_what_turns_on_the_moment_is_looked_at_each_time_although_the_line_was_shown(
+    held: Token, now: float, address: Address | None, reason: Reason | type[Allow]
+) -> None:
+    at: list[float] = [NOW]
+    entrance = Entrance(Tokens(compiled(held)), clock=lambda: at[0])
+    assert isinstance(entrance.admit(), Allow)
+    assert BEARER in entrance.shown.lines
+    at[0] = now
+    for _ in range(2):
+        assert reason_of(entrance.admit(address=address)) is reason
+
+
+async def test_each_of_a_token_s_secrets_ends_when_its_own_digest_does() -> None:
+    at: list[float] = [NOW]
+    entrance = Entrance(Tokens(compiled(token(digests=(ANOTHER, OVERLAPPING)))), clock=lambda: at[0])
+    old, new = BEARER, b"Authorization: Bearer " + secret_of(fill=8).reveal().encode()
+    found = []
+    for at[0] in (NOW, NOW + 9, NOW + 10):
+        found.append([reason_of(entrance.admit(asked(RECORDS, line))) for line in (old, new)])
+    assert found == [[Allow, Allow], [Allow, Allow], [Reason.UNKNOWN_TOKEN, Allow]]
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        pytest.param(lambda _: None, Allow, id="nothing"),
+        pytest.param(lambda lookup: lookup.told("token:" + "1" * 32), Allow, id="another token has changed"),
+        pytest.param(lambda lookup: lookup.told(f"token:{TOKEN_ID}"), Pending, id="it has changed"),
+        pytest.param(lambda lookup: lookup.told(f"owner:user:{USER}"), Pending, id="its owner has changed"),
+        pytest.param(lambda lookup: lookup.flush(), Pending, id="a flush"),
+        pytest.param(lambda lookup: lookup.told("freeze"), Reason.FROZEN, id="a freeze"),
+        pytest.param(lambda lookup: (lookup.told("freeze"), lookup.told("thaw")), Allow, id="a freeze that is over"),
+        pytest.param(lambda lookup: lookup.trust.doubt(0.0), Pending, id="a connection that broke"),
+    ],
+)
+async def test_a_shown_line_is_as_good_as_the_worker_s_memory(
+    happens: Callable[[TokenLookup], None], reason: Reason | type[Allow | Pending]
+) -> None:
+    lookup = TokenLookup(MemoryTokenStore(), clock=lambda: 0.0)  # type: ignore[arg-type]  # nothing is read
+    lookup.trust.until = 3.0
+    cell = OwnerCell(b"", KNOWN.ceiling)
+    lookup.cache.put_owner(f"user:{USER}", cell)
+    lookup.cache.put(TOKEN_ID, Entry(KNOWN, cell, until=60.0))
+    entrance = Entrance(lookup)
+    assert isinstance(entrance.admit(), Allow)
+    happens(lookup)
+    assert reason_of(entrance.admit()) is reason
+
+
+@pytest.mark.parametrize(
+    ("found", "line", "stands"),
+    [
+        pytest.param(KNOWN, BEARER, True, id="one that proves itself"),
+        pytest.param(KNOWN, KEY, True, id="in another field"),
+        pytest.param(compiled(token(status=Status.DISABLED)), BEARER, True, id="one that proves a disabled token"),
+        pytest.param(KNOWN, b"Authorization: Bearer" + SECRET.rjust(235), True, id="a line of 256 bytes"),
+        pytest.param(KNOWN, b"Authorization: Bearer" + SECRET.rjust(236), False, id="a line of 257 bytes"),
+        pytest.param(KNOWN, b"Authorization: Bearer x", False, id="junk"),
+        pytest.param(KNOWN, b"Accept: */*", False, id="no credential"),
+        pytest.param(compiled(token(digests=(ANOTHER,))), BEARER, False, id="a wrong secret"),
+        pytest.param(
+            compiled(token(digests=(msgspec.structs.replace(OVERLAPPING, ends=NOW),))), BEARER, False, id="an ended one"
+        ),
+        pytest.param(None, BEARER, False, id="an unknown token"),
+        pytest.param(Miss.MISS, BEARER, False, id="one that nobody has compared yet"),
+        pytest.param(Deny(reason=Reason.STORE_UNAVAILABLE), BEARER, False, id="an outage"),
+    ],
+)
+async def test_a_line_stands_among_the_shown_only_once_it_was_compared_and_proved_itself(
+    found: Found | Miss,
+    line: bytes,
+    stands: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    entrance = Entrance(Tokens(found))
+    entrance.admit(asked(RECORDS, line))
+    assert list(entrance.shown.lines) == [line] * stands
+    if stands:
+        assert entrance.shown.lines[line].principal.token is found
+
+
+async def test_a_line_whose_token_had_to_be_read_stands_there_too() -> None:
+    entrance = Entrance(Tokens(Miss.MISS, KNOWN))
+    assert isinstance(await entrance.decided(), Allow)
+    assert entrance.shown.lines[BEARER].principal.token is KNOWN
+
+
+async def test_who_shows_one_secret_in_many_lines_takes_four_places() -> None:
+    entrance = Entrance(Tokens(KNOWN))
+    lines = [b"Authorization: Bearer" + b" " * number + SECRET for number in range(1, 8)]
+    for line in lines:
+        assert isinstance(entrance.admit(asked(RECORDS, line)), Allow)
+    assert list(entrance.shown.lines) == lines[-4:]
+
+
+CHANGES = [
+    KNOWN,
+    compiled(),
+    compiled(token(digests=(ANOTHER, OVERLAPPING))),
+    compiled(token(digests=(ANOTHER,))),
+    compiled(token(status=Status.DISABLED)),
+    compiled(token(not_before=NOW, expires_on=NOW + 10, request_ip=["192.0.2.0/24"])),
+    compiled(token(), owner(status=OwnerStatus.DISABLED)),
+    compiled(token([])),
+    None,
+    Miss.MISS,
+    Deny(reason=Reason.FROZEN),
+]
+LINES = [(BEARER,), (KEY,), (b"Authorization:Bearer " + SECRET,), (BEARER, KEY), (b"X: y",)]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(CHANGES),
+            st.sampled_from([NOW - 1, NOW, NOW + 9, NOW + 10]),
+            st.sampled_from([CLIENT, ELSEWHERE, None]),
+            st.sampled_from(LINES),
+            st.sampled_from([RECORDS, "/client/v4/nowhere"]),
+        ),
+        max_size=30,
+    )
+)
+async def test_whoever_was_shown_before_is_answered_like_somebody_new(
+    requests: list[tuple[Found | Miss, int, Address | None, tuple[bytes, ...], str]],
+) -> None:
+    tokens, at = Tokens(None), [NOW]
+    entrance = Entrance(tokens, clock=lambda: at[0])
+    for tokens.looked, at[0], address, lines, target in requests:
+        data = asked(target, *lines)
+        new = Entrance(Tokens(tokens.looked), clock=lambda: at[0]).admit(data, address)
+        assert entrance.admit(data, address) == new
+
+
+# Requests under way.
 
 
 @pytest.mark.parametrize(
@@ -321,11 +615,11 @@ OVERLAPPING = msgspec.structs.replace(NO_PEPPERS.sign(secret_of()), ends=NOW + 1
     ],
 )
 async def test_a_request_under_way_goes_on_while_its_token_would_be_let_in_again(found: Found, goes_on: bool) -> None:  # noqa: FBT001 - a case's data
-    allow = await remembering(Tokens(compiled())).admit(head(), CLIENT, "request-0001")
+    allow = Entrance(Tokens(compiled())).admit()
     assert isinstance(allow, Allow)
-    assert (await remembering(Tokens(found)).why_not_any_more(allow, "GET", CLIENT) is None) is goes_on
+    assert (await Entrance(Tokens(found)).why_not(allow) is None) is goes_on
     tokens = Tokens(Miss.MISS, found)
-    assert (await remembering(tokens).why_not_any_more(allow, "GET", CLIENT) is None) is goes_on
+    assert (await Entrance(tokens).why_not(allow) is None) is goes_on
     assert tokens.proved == [True]
 
 
@@ -334,7 +628,7 @@ async def test_a_request_under_way_goes_on_while_its_token_would_be_let_in_again
     [
         pytest.param(NOW + 9, CLIENT, True, id="as it was let in"),
         pytest.param(NOW + 10, CLIENT, False, id="expired meanwhile"),
-        pytest.param(NOW, ip_address("198.51.100.1"), False, id="from where it may not be"),
+        pytest.param(NOW, ELSEWHERE, False, id="from where it may not be"),
     ],
 )
 async def test_while_the_store_is_away_a_request_under_way_turns_on_what_was_known(
@@ -343,18 +637,18 @@ async def test_while_the_store_is_away_a_request_under_way_turns_on_what_was_kno
     goes_on: bool,  # noqa: FBT001 - a case's data
 ) -> None:
     known = compiled(token(expires_on=NOW + 10, request_ip=["192.0.2.0/24"]))
-    allow = await remembering(Tokens(known)).admit(head(), CLIENT, "request-0001")
+    allow = Entrance(Tokens(known)).admit()
     assert isinstance(allow, Allow)
-    away = remembering(Tokens(UNAVAILABLE), clock=lambda: now)
-    assert (await away.why_not_any_more(allow, "GET", address) is None) is goes_on
+    away = Entrance(Tokens(UNAVAILABLE), clock=lambda: now)
+    assert (await away.why_not(allow, address) is None) is goes_on
 
 
 @pytest.mark.parametrize(("now", "goes_on"), [(NOW + 9, True), (NOW + 10, False)])
 async def test_a_request_of_a_rolled_secret_ends_with_its_overlap(now: int, goes_on: bool) -> None:  # noqa: FBT001 - a case's data
     tokens = Tokens(compiled(token(digests=(NO_PEPPERS.sign(secret_of(fill=8)), OVERLAPPING))))
-    allow = await remembering(tokens).admit(head(), CLIENT, "request-0001")
+    allow = Entrance(tokens).admit()
     assert isinstance(allow, Allow)
-    assert (await remembering(tokens, clock=lambda: now).why_not_any_more(allow, "GET", CLIENT) is None) is goes_on
+    assert (await Entrance(tokens, clock=lambda: now).why_not(allow) is None) is goes_on
 
 
 # The store.
@@ -442,11 +736,11 @@ class Failing(MemoryTokenStore):
 async def test_a_store_that_is_away_does_not_hold_up_every_request(failure: Exception, tries: list[int]) -> None:
     now = [NOW]
     store = Failing(failure).hold(token(digests=(OLD.sign(secret_of()),)))
-    entrance = admission(store, peppers=NEW, clock=lambda: now[0])
+    entrance = Entrance(store, store, peppers=NEW, clock=lambda: now[0])
     found = []
     with captured() as logs:
         for now[0] in (NOW, NOW, NOW + 9, NOW + 10):
-            assert isinstance(await entrance.admit(head(), CLIENT, "request-0001"), Allow)
+            assert isinstance(await entrance.decided(), Allow)
             found.append(store.tries)
     assert found == tries
     assert len(logs) == (0 if isinstance(failure, Conflict) else 2)
@@ -456,29 +750,136 @@ async def test_a_digest_that_another_request_made_anew_is_not_written_again() ->
     """The memory may hold what was before, for a moment."""
     store = MemoryTokenStore().hold(token(digests=(NEW.sign(secret_of()),)))
     tokens = Tokens(compiled(token(digests=(OLD.sign(secret_of()),))))
-    entrance = Admission(
-        tokens,
-        store,
-        CATALOG.public,
-        credential_fields=CATALOG.credential_fields,
-        peppers=NEW,
-        clock=lambda: NOW,
-    )
-    assert isinstance(await entrance.admit(head(), CLIENT, "request-0001"), Allow)
+    assert isinstance(await Entrance(tokens, store, peppers=NEW).decided(), Allow)
     assert store.actions == []
 
 
 async def test_a_request_whose_digest_was_made_anew_goes_on_with_the_new_one() -> None:
     store = MemoryTokenStore().hold(token(digests=(msgspec.structs.replace(OLD.sign(secret_of()), ends=NOW + 10),)))
-    entrance = admission(store, peppers=NEW)
-    allow = await entrance.admit(head(), CLIENT, "request-0001")
+    entrance = Entrance(store, store, peppers=NEW)
+    allow = await entrance.decided()
     assert isinstance(allow, Allow)
     assert allow.principal.digest == msgspec.structs.replace(NEW.sign(secret_of()), ends=NOW + 10)
-    assert await entrance.why_not_any_more(allow, "GET", CLIENT) is None
+    assert await entrance.why_not(allow) is None
+
+
+async def test_a_digest_to_be_made_anew_is_pending_and_its_line_is_not_among_the_shown() -> None:
+    """Whoever is known by his line alone has no secret to make a digest of."""
+    held = compiled(token(digests=(OLD.sign(secret_of()),)))
+    entrance = Entrance(Tokens(held), peppers=NEW)
+    pending = entrance.admit()
+    assert isinstance(pending, Pending)
+    assert pending.principal is not None
+    assert pending.principal.token is held
+    assert not entrance.shown.lines
+
+
+async def test_while_a_store_that_is_away_is_left_alone_no_line_of_an_old_digest_is_shown() -> None:
+    """Else it would not be made anew when the store is back."""
+    now = [NOW]
+    store = Failing(StoreUnavailable("away")).hold(token(digests=(OLD.sign(secret_of()),)))
+    entrance = Entrance(
+        Tokens(compiled(token(digests=(OLD.sign(secret_of()),)))), store, peppers=NEW, clock=lambda: now[0]
+    )
+    tries = []
+    for now[0] in (NOW, NOW + 1, NOW + 9, NOW + 10):
+        assert isinstance(await entrance.decided(), Allow)
+        assert not entrance.shown.lines
+        tries.append(store.tries)
+    assert tries == [1, 1, 1, 2]
+
+
+async def test_a_secret_that_ended_is_not_made_anew() -> None:
+    ended = msgspec.structs.replace(OLD.sign(secret_of()), ends=NOW)
+    store = MemoryTokenStore().hold(token(digests=(ended,)))
+    assert await decided(store, peppers=NEW) == Deny(reason=Reason.UNKNOWN_TOKEN)
+    assert store.actions == []
+
+
+class Meanwhile(MemoryTokenStore):
+    """A store that takes its time: something `happens` before it answers a change."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    async def replace(self, old: Record, new: Token, action: Action, by: Actor, now: float) -> bytes:
+        raw = await super().replace(old, new, action, by, now)
+        self._happens()
+        return raw
+
+
+RESIGNED = (NEW.sign(secret_of()),)
+
+
+@pytest.mark.parametrize(
+    ("now_found", "reason"),
+    [
+        pytest.param(compiled(token(digests=RESIGNED)), Allow, id="nothing else"),
+        pytest.param(compiled(token(digests=(OLD.sign(secret_of()),))), Allow, id="nothing that memory has heard of"),
+        pytest.param(None, Reason.UNKNOWN_TOKEN, id="deleted"),
+        pytest.param(compiled(token(digests=(ANOTHER,))), Reason.UNKNOWN_TOKEN, id="rolled"),
+        pytest.param(compiled(token(digests=RESIGNED, status=Status.DISABLED)), Reason.TOKEN_DISABLED, id="disabled"),
+        pytest.param(compiled(token([], digests=RESIGNED)), Reason.FORBIDDEN, id="narrowed"),
+        pytest.param(FROZEN, Reason.FROZEN, id="frozen"),
+        pytest.param(UNAVAILABLE, Reason.STORE_UNAVAILABLE, id="an outage"),
+    ],
+)
+async def test_what_happens_while_a_digest_is_made_anew_is_obeyed(
+    now_found: Found, reason: Reason | type[Allow]
+) -> None:
+    for in_memory in (True, False):
+        tokens = Tokens(compiled(token(digests=(OLD.sign(secret_of()),))), now_found)
+        store = Meanwhile(lambda: setattr(tokens, "looked", now_found if in_memory else Miss.MISS))  # noqa: B023
+        store.hold(token(digests=(OLD.sign(secret_of()),)))
+        assert reason_of(await Entrance(tokens, store, peppers=NEW).decided()) is reason
+        assert tokens.proved == [True] * (not in_memory)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        pytest.param([token(digests=RESIGNED)], id="when it is looked at"),
+        pytest.param([token(digests=(OLD.sign(secret_of()),))], id="when it is changed"),
+    ],
+)
+async def test_a_request_whose_digest_another_one_made_anew_goes_on_with_the_new_one(held: list[Token]) -> None:
+    """It may go on for long, and with the old one it would be cut when memory hears of the new one."""
+    store = Overtaken().hold(*held)
+    tokens = Tokens(compiled(token(digests=(OLD.sign(secret_of()),))))
+    allow = await Entrance(tokens, store, peppers=NEW).decided()
+    assert isinstance(allow, Allow)
+    heard = Entrance(Tokens(compiled((await read(store, TOKEN_ID)).token)), peppers=NEW)
+    assert await heard.why_not(allow) is None
+
+
+class Overtaken(MemoryTokenStore):
+    """A store in which somebody else makes each change a moment before."""
+
+    async def replace(self, old: Record, new: Token, action: Action, by: Actor, now: float) -> bytes:
+        await super().replace(old, new, action, by, now)
+        raise Conflict
+
+
+async def test_of_many_requests_at_once_one_makes_the_digest_anew_and_all_go_on() -> None:
+    store = MemoryTokenStore().hold(token(digests=(OLD.sign(secret_of()),)))
+    entrance = Entrance(store, store, peppers=NEW)
+    found = await asyncio.gather(*(entrance.decided() for _ in range(10)))
+    assert [action for action, _ in store.actions] == [Action.RESIGN]
+    for allow in found:
+        assert isinstance(allow, Allow)
+        assert await entrance.why_not(allow) is None
+
+
+async def test_nothing_that_is_pending_shows_its_secret() -> None:
+    for tokens in (Tokens(Miss.MISS), Tokens(compiled(token(digests=(OLD.sign(secret_of()),))))):
+        pending = Entrance(tokens, peppers=NEW).admit()
+        assert isinstance(pending, Pending)
+        assert SECRET.decode() not in repr(pending)
 
 
 async def test_the_admin_table_has_no_way_to_an_upstream() -> None:
     store = MemoryTokenStore().hold(token())
-    deny = await admission(store, table=CATALOG.admin).admit(head(), CLIENT, "request-0001")
+    deny = await Entrance(store, store, table=CATALOG.admin).decided()
     assert isinstance(deny, Deny)
     assert deny.reason is Reason.NO_ROUTE

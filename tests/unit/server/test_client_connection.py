@@ -5,68 +5,51 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterable
-from itertools import repeat
-from typing import NamedTuple
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any, NamedTuple
 
-import msgspec
 import pytest
-from support.records import EVERYTHING, ZONE_A, token
-from support.store_contract import MemoryTokenStore
-from unit.proxy.fakes import OK, FakeUpstream
-from unit.server.wire import BEARER, FakeTokenApi, Reply, Wire, door, listening
+from support.records import EVERYTHING, token
+from unit.server.conftest import Hold, Knock, Meet, Serve
+from unit.server.wire import (
+    BEARER,
+    CLOSE,
+    HOST,
+    NOWHERE,
+    OK,
+    RECORDS,
+    TOKENS,
+    FakeTokenApi,
+    Met,
+    Tokens,
+    Upstream,
+    Way,
+    Wire,
+    check_refusal,
+    door,
+    request,
+)
 
-from gateway.proxy.forward import Backend, Proxy
-from gateway.proxy.header_rules import UpRules
-from gateway.proxy.ports import UpstreamFailed
-from gateway.reason import REFUSALS, Reason
-from gateway.server.handler import Door, Handler
+from gateway.reason import Reason
+from gateway.server.client_connection import State
+from gateway.telemetry.access_log import AccessLog
 
-Open = Callable[..., Awaitable[Wire]]
-
-RECORDS = f"/client/v4/zones/{ZONE_A}/dns_records".encode()
-HOST = b"Host: api.example\r\n"
 END = b"\r\n"
-RULES = UpRules(host=b"api.internal", credential=None, credential_fields=frozenset())
-
-
-def request(
-    method: bytes = b"GET",
-    target: bytes = RECORDS,
-    *fields: bytes,
-    version: bytes = b"1.1",
-    body: bytes | None = None,
-    authorized: bool = True,
-) -> bytes:
-    """A request with our token's secret; `body` with its length."""
-    lines = [HOST, *([BEARER] if authorized else []), *(field + END for field in fields)]
-    if body is not None:
-        lines.append(b"Content-Length: %d\r\n" % len(body))
-    return b"%b %b HTTP/%b\r\n" % (method, target, version) + b"".join(lines) + END + (body or b"")
-
-
-def opened(store: MemoryTokenStore, upstream: FakeUpstream, **parts: object) -> Door:
-    proxy = Proxy({"cloudflare-dns": Backend(upstream=upstream, rules=RULES, base_path=())})
-    return door(store, forwarder=proxy, **parts)
+ONCE = pytest.mark.parametrize("way", [pytest.param(Way.AT_ONCE, id="")], indirect=True)
+"""What does not get as far as a request does not differ by the way of its answer."""
+RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture
-def upstream() -> FakeUpstream:
-    return FakeUpstream()
+def upstream() -> Upstream:
+    return Upstream()
 
 
 @pytest.fixture
-async def wire(knock: Open, store: MemoryTokenStore, upstream: FakeUpstream) -> Wire:
+async def wire(knock: Knock, serve: Serve, store: Tokens, upstream: Upstream) -> Wire:
     """A connection to a door before `upstream`."""
-    return await knock(opened(store, upstream))
-
-
-def check_refusal(reply: Reply, reason: Reason) -> None:
-    assert (reply.status, reply.code) == (REFUSALS[reason].status, REFUSALS[reason].code)
-    assert reply.field("content-type") == "application/json"
-    assert reply.field("cache-control") == "no-store"
-    assert len(reply.field("x-request-id")) == 32
-    assert reply.values("server") == []
+    return await knock(door(store, forwarder=await serve(upstream)))
 
 
 async def statuses(wire: Wire, data: bytes) -> list[int]:
@@ -79,31 +62,23 @@ async def statuses(wire: Wire, data: bytes) -> list[int]:
     return found
 
 
-async def ended(wire: Wire) -> bool:
-    """Wait for the end of the connection, a clean one or not; whether nothing came before it."""
-    try:
-        return await wire.rest() == b""
-    except ConnectionResetError:
-        return True
-
-
 # What is no request at all.
 
-AUTHORIZED = b"GET %b HTTP/1.1\r\n" % RECORDS + HOST + BEARER
-POSTED = b"POST %b HTTP/1.1\r\n" % RECORDS + HOST + BEARER
+AUTHORIZED = b"GET %b HTTP/1.1\r\n%b\r\n%b\r\n" % (RECORDS, HOST, BEARER)
+POSTED = AUTHORIZED.replace(b"GET", b"POST", 1)
 
 
+@ONCE
 @pytest.mark.parametrize(
     "sent",
     [
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", id="TLS"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
         pytest.param(b"junk\r\n\r\n", id="junk"),
-        pytest.param(b"GET %b\r\n" % RECORDS + HOST + BEARER + END, id="HTTP/0.9"),
+        pytest.param(AUTHORIZED.replace(b" HTTP/1.1", b"") + END, id="HTTP/0.9"),
         pytest.param(AUTHORIZED.replace(b"HTTP/1.1", b"HTTP/1.2") + END, id="HTTP/1.2"),
         pytest.param(AUTHORIZED.replace(b"HTTP/1.1", b"HTTP/2.0") + END, id="HTTP/2.0 in words"),
         pytest.param(AUTHORIZED.replace(b"HTTP/1.1", b"http/1.1") + END, id="a protocol in lower case"),
-        pytest.param(AUTHORIZED.replace(b"GET", b"get") + END, id="a method in lower case"),
         pytest.param(AUTHORIZED.replace(b" HTTP", b"\tHTTP") + END, id="a tab for a blank"),
         pytest.param((AUTHORIZED + END).replace(b"\r\n", b"\n"), id="bare line feeds"),
         pytest.param(AUTHORIZED + b"X: a\nY: b\r\n" + END, id="a bare line feed within"),
@@ -111,20 +86,17 @@ POSTED = b"POST %b HTTP/1.1\r\n" % RECORDS + HOST + BEARER
         pytest.param(AUTHORIZED + b"X: a\r\n b\r\n" + END, id="a folded line"),
         pytest.param(AUTHORIZED + b"X: a\x00b\r\n" + END, id="NUL in a value"),
         pytest.param(AUTHORIZED + b"X: a\x1b[2J\r\n" + END, id="a control byte in a value"),
-        pytest.param(AUTHORIZED + b"X: \xff\r\n" + END, id="a value that is not UTF-8"),
         pytest.param(AUTHORIZED + b"X : a\r\n" + END, id="a blank before the colon"),
         pytest.param(AUTHORIZED + b"X A: a\r\n" + END, id="a blank in a name"),
         pytest.param(AUTHORIZED + b": a\r\n" + END, id="no name"),
         pytest.param(AUTHORIZED + b"X\r\n" + END, id="no colon"),
         pytest.param(AUTHORIZED + b"\xc3\xa4: a\r\n" + END, id="a name that is not ASCII"),
-        pytest.param(
-            b"GET %b HTTP/1.1\r\n" % RECORDS + b" " + HOST + BEARER + END, id="a blank before the first field"
-        ),
-        pytest.param(AUTHORIZED + HOST + END, id="two Hosts"),
-        pytest.param(b"GET %b HTTP/1.1\r\n" % RECORDS + BEARER + END, id="no Host"),
-        pytest.param(b"CONNECT api.example:443 HTTP/1.1\r\n" + HOST + BEARER + END, id="CONNECT"),
+        pytest.param(AUTHORIZED.replace(HOST, b" " + HOST) + END, id="a blank before the first field"),
+        pytest.param(AUTHORIZED + HOST + END + END, id="two Hosts"),
+        pytest.param(AUTHORIZED.replace(HOST + END, b"") + END, id="no Host"),
+        pytest.param(AUTHORIZED.replace(b"GET " + RECORDS, b"CONNECT api.example:443") + END, id="CONNECT"),
         pytest.param(AUTHORIZED.replace(b"GET", b"TRACE") + END, id="TRACE"),
-        pytest.param(b"OPTIONS * HTTP/1.1\r\n" + HOST + BEARER + END, id="asterisk form"),
+        pytest.param(AUTHORIZED.replace(b"GET " + RECORDS, b"OPTIONS *") + END, id="asterisk form"),
         pytest.param(AUTHORIZED.replace(b"/client", b"//client") + END, id="an empty segment"),
         pytest.param(AUTHORIZED.replace(b"/client", b"/x/../client") + END, id="a dot segment"),
         pytest.param(AUTHORIZED.replace(b"/client", b"/%63lient") + END, id="an encoded letter"),
@@ -157,16 +129,17 @@ POSTED = b"POST %b HTTP/1.1\r\n" % RECORDS + HOST + BEARER
     ],
 )
 async def test_a_malformed_request_is_a_400_and_the_end_of_the_connection(
-    wire: Wire, store: MemoryTokenStore, upstream: FakeUpstream, sent: bytes
+    wire: Wire, store: Tokens, upstream: Upstream, sent: bytes
 ) -> None:
     """And what follows it on the connection is no request."""
     reply = await wire.ask(sent + request())
     check_refusal(reply, Reason.BAD_REQUEST)
     assert reply.field("connection") == "close"
-    assert await ended(wire)
+    assert await wire.rest() == b""
     assert (store.reads, upstream.requests) == (0, [])
 
 
+@ONCE
 @pytest.mark.parametrize(
     "codings",
     [
@@ -179,33 +152,34 @@ async def test_a_malformed_request_is_a_400_and_the_end_of_the_connection(
         pytest.param([b"chunked;a=b"], id="chunked with a parameter"),
     ],
 )
-async def test_any_coding_but_chunked_is_a_501_or_a_400_and_the_end_of_the_connection(
-    wire: Wire, upstream: FakeUpstream, codings: list[bytes]
+async def test_any_coding_but_chunked_is_a_501_and_the_end_of_the_connection(
+    wire: Wire, upstream: Upstream, codings: list[bytes]
 ) -> None:
     fields = b"".join(b"Transfer-Encoding: %b\r\n" % coding for coding in codings)
     reply = await wire.ask(POSTED + fields + END + b"0\r\n\r\n" + request())
-    check_refusal(reply, Reason.UNSUPPORTED_FRAMING if reply.status == 501 else Reason.BAD_REQUEST)
+    check_refusal(reply, Reason.UNSUPPORTED_FRAMING)
     assert reply.field("connection") == "close"
-    assert await ended(wire)
+    assert await wire.rest() == b""
     assert upstream.requests == []
 
 
+@ONCE
 @pytest.mark.parametrize(
     "head",
     [
         pytest.param(AUTHORIZED + b"X: x\r\n" * 127 + END, id="129 fields"),
-        pytest.param(AUTHORIZED + b"X: x\r\n" * 128 + END, id="130 fields"),
         pytest.param(AUTHORIZED + b"X: x\r\n" * 1000 + END, id="1,002 fields"),
         pytest.param(AUTHORIZED + b"X: %b\r\n" % (b"x" * 65536) + END, id="a value of 64 KiB"),
+        pytest.param(AUTHORIZED + b"X: " + b"x" * 65536, id="a value that does not end"),
         pytest.param(AUTHORIZED + b"%b: x\r\n" % (b"x" * 65537) + END, id="a name over 64 KiB"),
         pytest.param(AUTHORIZED + b"X: %b\r\n" % (b"x" * 700) * 100 + END, id="64 KiB in all"),
-        pytest.param(b"GET /%b HTTP/1.1\r\n" % (b"x" * 65537) + HOST + BEARER + END, id="a target over 64 KiB"),
-        pytest.param(b"GET /?%b HTTP/1.1\r\n" % (b"x" * 65536) + HOST + BEARER + END, id="a query of 64 KiB"),
+        pytest.param(request(b"/" + b"x" * 65537), id="a target over 64 KiB"),
+        pytest.param(request(b"/?" + b"x" * 65536), id="a query of 64 KiB"),
     ],
 )
-async def test_a_head_beyond_the_limits_is_a_431(wire: Wire, upstream: FakeUpstream, head: bytes) -> None:
+async def test_a_head_beyond_the_limits_is_a_431(wire: Wire, upstream: Upstream, head: bytes) -> None:
     check_refusal(await wire.ask(head), Reason.HEAD_TOO_LARGE)
-    assert await ended(wire)
+    assert await wire.rest() == b""
     assert upstream.requests == []
 
 
@@ -214,8 +188,8 @@ async def test_128_fields_and_a_value_of_60_kib_pass(wire: Wire) -> None:
     assert (await wire.ask(AUTHORIZED + b"X: %b\r\n" % (b"x" * 61440) + END)).status == 200
 
 
-async def test_one_byte_at_a_time_reads_alike(wire: Wire, upstream: FakeUpstream) -> None:
-    for octet in request(b"POST", RECORDS, b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n":
+async def test_one_byte_at_a_time_reads_alike(wire: Wire, upstream: Upstream) -> None:
+    for octet in request(RECORDS, b"Transfer-Encoding: chunked", method=b"POST") + b"3\r\nabc\r\n0\r\n\r\n":
         wire.send(bytes([octet]))
         await asyncio.sleep(0)
     assert (await wire.reply()).body == b"hello"
@@ -224,24 +198,35 @@ async def test_one_byte_at_a_time_reads_alike(wire: Wire, upstream: FakeUpstream
 
 # Bodies on their way up.
 
+CHUNKED = b"Transfer-Encoding: chunked"
+
 
 @pytest.mark.parametrize(
-    ("framing", "sent", "length"),
+    ("framing", "sent", "sent_up"),
     [
-        pytest.param(b"Content-Length: 6", b"abcdef", 6, id="with a length"),
-        pytest.param(b"Transfer-Encoding: chunked", b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n", None, id="chunked"),
+        pytest.param(b"Content-Length: 6", b"abcdef", [b"6"], id="with a length"),
+        pytest.param(CHUNKED, b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n", [], id="chunked"),
         pytest.param(
-            b"Transfer-Encoding: Chunked", b"6;a=b\r\nabcdef\r\n0\r\nX-Late: x\r\n\r\n", None, id="with trailers"
+            b"Transfer-Encoding: Chunked", b"6;a=b\r\nabcdef\r\n0\r\nX-Late: x\r\n\r\n", [], id="with trailers"
         ),
     ],
 )
 async def test_a_body_is_framed_anew(
-    wire: Wire, upstream: FakeUpstream, framing: bytes, sent: bytes, length: int | None
+    wire: Wire, upstream: Upstream, framing: bytes, sent: bytes, sent_up: list[bytes]
 ) -> None:
-    assert (await wire.ask(request(b"POST", RECORDS, framing) + sent)).body == b"hello"
+    assert (await wire.ask(request(RECORDS, framing, method=b"POST") + sent)).body == b"hello"
     (seen,) = upstream.requests
-    assert (seen.has_body, seen.length, upstream.bodies) == (True, length, [b"abcdef"])
-    assert b"X-Late" not in [name for name, _ in seen.fields]
+    assert (seen.body, seen.values(b"content-length")) == (b"abcdef", sent_up)
+    assert seen.values(b"transfer-encoding") == ([] if sent_up else [b"chunked"])
+    assert seen.values(b"x-late") == []
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 6", CHUNKED])
+async def test_a_body_in_pieces_goes_up_as_it_comes(knock: Knock, serve: Serve, store: Tokens, framing: bytes) -> None:
+    upstream = Upstream(reads_body=False)
+    wire = await knock(door(store, forwarder=await serve(upstream)))
+    wire.send(request(RECORDS, framing, method=b"POST"))
+    assert (await wire.reply()).body == b"hello"  # the upstream answers before the body has come
 
 
 @pytest.mark.parametrize(
@@ -250,19 +235,18 @@ async def test_a_body_is_framed_anew(
         pytest.param(b"X-Late: x", id="an unknown field"),
         pytest.param(b"If-Match: x", id="a condition"),
         pytest.param(b"Content-Length: 9", id="a length"),
-        pytest.param(BEARER[:-2], id="a credential"),
+        pytest.param(BEARER, id="a credential"),
     ],
 )
-async def test_a_trailer_is_no_field_of_the_next_request(wire: Wire, upstream: FakeUpstream, trailer: bytes) -> None:
+async def test_a_trailer_is_no_field_of_the_next_request(wire: Wire, upstream: Upstream, trailer: bytes) -> None:
     """On a proxy's connection the next request is somebody else's."""
-    first = request(b"POST", RECORDS, b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n" + trailer + b"\r\n\r\n"
-    second = request(b"GET", RECORDS, CLOSE, authorized=b"Bearer" not in trailer)
-    answers = await statuses(wire, first + second)
-    assert answers in ([400], [200], [200, 401] if b"Bearer" in trailer else [200, 200])
+    first = request(RECORDS, CHUNKED, method=b"POST") + b"3\r\nabc\r\n0\r\n" + trailer + b"\r\n\r\n"
+    second = request(RECORDS, CLOSE, authorized=trailer != BEARER)
+    assert await statuses(wire, first + second) == ([200, 401] if trailer == BEARER else [200, 200])
     name, _, value = trailer.partition(b": ")
     for seen in upstream.requests:
-        assert value not in [found for field, found in seen.fields if field == name]
-        assert seen.has_body is (seen.method == "POST")
+        assert value not in seen.values(name.lower())
+        assert seen.body == (b"abc" if seen.method == b"POST" else b"")
 
 
 @pytest.mark.parametrize(
@@ -281,13 +265,13 @@ async def test_a_trailer_is_no_field_of_the_next_request(wire: Wire, upstream: F
         pytest.param(b"0\r\nContent-Length\r\n\r\n", id="a trailer without a colon"),
     ],
 )
-async def test_a_malformed_chunk_ends_the_connection_and_never_the_upstream_s_body(
-    wire: Wire, upstream: FakeUpstream, chunks: bytes
+async def test_a_malformed_chunk_is_a_400_and_never_the_end_of_the_upstream_s_body(
+    wire: Wire, upstream: Upstream, chunks: bytes
 ) -> None:
-    wire.send(request(b"POST", RECORDS, b"Transfer-Encoding: chunked") + chunks + request())
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionResetError):
-        check_refusal(await wire.reply(), Reason.BAD_REQUEST)
-    assert await ended(wire)
+    reply = await wire.ask(request(RECORDS, CHUNKED, method=b"POST") + chunks + request())
+    check_refusal(reply, Reason.BAD_REQUEST)
+    assert reply.field("connection") == "close"
+    assert await wire.rest() == b""
     assert upstream.bodies == []
     assert len(upstream.requests) <= 1
 
@@ -296,241 +280,295 @@ async def test_a_malformed_chunk_ends_the_connection_and_never_the_upstream_s_bo
     ("framing", "part"),
     [
         pytest.param(b"Content-Length: 6", b"abc", id="with a length"),
-        pytest.param(b"Transfer-Encoding: chunked", b"3\r\nabc\r\n", id="chunked"),
+        pytest.param(CHUNKED, b"3\r\nabc\r\n", id="chunked"),
     ],
 )
-async def test_a_body_that_is_cut_never_ends_for_the_upstream(
-    store: MemoryTokenStore, framing: bytes, part: bytes
+async def test_a_body_that_breaks_off_never_ends_for_the_upstream(
+    wire: Wire, upstream: Upstream, framing: bytes, part: bytes
 ) -> None:
-    upstream = FakeUpstream()
-    async with listening(Handler(opened(store, upstream))) as port:
-        cut = Wire(*await asyncio.open_connection("127.0.0.1", port))
-        cut.send(request(b"POST", RECORDS, framing) + part)
-        await upstream.begun.wait()
-        cut.writer.write_eof()
-        assert await ended(cut)
-        await upstream.over.wait()
-        await cut.close()
-    assert (len(upstream.requests), upstream.bodies) == (1, [])
+    wire.send(request(RECORDS, framing, method=b"POST") + part)
+    await upstream.begun.wait()
+    wire.writer.write_eof()
+    assert await wire.ended()
+    await upstream.over.wait()
+    assert [seen.body for seen in upstream.requests] == [None]
 
 
-async def test_a_body_that_stalls_is_a_408_and_never_ends_for_the_upstream(
-    knock: Open, store: MemoryTokenStore, upstream: FakeUpstream
+@pytest.mark.parametrize(
+    ("framing", "part"),
+    [
+        pytest.param(b"Content-Length: 6", b"", id="with a length"),
+        pytest.param(b"Content-Length: 6", b"abc", id="with a length, begun"),
+        pytest.param(CHUNKED, b"3\r\nab", id="chunked"),
+    ],
+)
+@pytest.mark.parametrize("target", [RECORDS, TOKENS])
+async def test_a_body_that_stops_coming_is_a_408_and_never_ends_for_the_upstream(
+    knock: Knock, serve: Serve, hold: Hold, upstream: Upstream, target: bytes, framing: bytes, part: bytes
 ) -> None:
-    wire = await knock(opened(store, upstream, body_idle_timeout=0.05))
-    reply = await wire.ask(request(b"POST", RECORDS, b"Content-Length: 6") + b"abc")
+    api = FakeTokenApi()
+    behind = door(hold(token(EVERYTHING)), forwarder=await serve(upstream), token_api=api, body_idle_timeout=0.05)
+    wire = await knock(behind)
+    reply = await wire.ask(request(target, framing, method=b"POST") + part)
     check_refusal(reply, Reason.REQUEST_TIMEOUT)
     assert reply.field("connection") == "close"
-    assert await ended(wire)
-    assert upstream.bodies == []
+    assert await wire.rest() == b""
+    assert (upstream.bodies, api.calls) == ([], [])
 
 
-async def test_a_body_announced_as_too_large_is_a_413_and_the_upstream_sees_nothing(
-    knock: Open, store: MemoryTokenStore, upstream: FakeUpstream
+async def test_a_body_that_announces_more_than_the_limit_is_a_413_and_nothing_goes_up(
+    wire: Wire, upstream: Upstream
 ) -> None:
-    wire = await knock(opened(store, upstream, max_body=10))
-    check_refusal(await wire.ask(request(b"POST", body=b"x" * 11)), Reason.BODY_TOO_LARGE)
+    reply = await wire.ask(request(RECORDS, b"Content-Length: 100001", method=b"POST"))
+    check_refusal(reply, Reason.BODY_TOO_LARGE)
     assert upstream.requests == []
-    assert (await wire.ask(request(b"POST", body=b"x" * 10))).status == 200
 
 
 async def test_a_body_that_grows_too_large_is_a_413_and_never_ends_for_the_upstream(
-    knock: Open, store: MemoryTokenStore, upstream: FakeUpstream
+    knock: Knock, serve: Serve, store: Tokens, upstream: Upstream
 ) -> None:
-    behind = opened(store, upstream, max_body=10)
-    chunked = request(b"POST", RECORDS, b"Transfer-Encoding: chunked")
+    behind = door(store, forwarder=await serve(upstream), max_body=10)
+    chunked = request(RECORDS, CHUNKED, method=b"POST")
     assert (await (await knock(behind)).ask(chunked + b"a\r\n0123456789\r\n0\r\n\r\n")).status == 200
     wire = await knock(behind)
     reply = await wire.ask(chunked + b"a\r\n0123456789\r\n1\r\nx\r\n0\r\n\r\n")
     check_refusal(reply, Reason.BODY_TOO_LARGE)
-    assert await ended(wire)
+    assert await wire.rest() == b""
     assert upstream.bodies == [b"0123456789"]
 
 
-async def test_without_a_limit_any_body_passes(knock: Open, store: MemoryTokenStore, upstream: FakeUpstream) -> None:
-    wire = await knock(opened(store, upstream, max_body=0))
-    assert (await wire.ask(request(b"POST", body=b"x" * 1_000_000))).status == 200
+async def test_without_a_limit_any_body_passes(knock: Knock, serve: Serve, store: Tokens, upstream: Upstream) -> None:
+    wire = await knock(door(store, forwarder=await serve(upstream), max_body=0))
+    assert (await wire.ask(request(method=b"POST", body=b"x" * 1_000_000))).status == 200
     assert [len(body) for body in upstream.bodies] == [1_000_000]
 
 
 # Expect: 100-continue.
 
 EXPECT = b"Expect: 100-continue"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def test_a_100_comes_when_the_body_is_wanted_and_not_before(wire: Wire, upstream: FakeUpstream) -> None:
-    wire.send(request(b"POST", RECORDS, EXPECT, b"Content-Length: 3"))
-    assert await wire.reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+async def test_a_100_comes_when_the_upstream_wants_the_body_and_not_before(wire: Wire, upstream: Upstream) -> None:
+    wire.send(request(RECORDS, EXPECT, b"Content-Length: 3", method=b"POST"))
+    assert await wire.reader.readexactly(len(CONTINUE)) == CONTINUE
+    assert [seen.body for seen in upstream.requests] == [None]
     assert (await wire.ask(b"abc")).body == b"hello"
     assert upstream.bodies == [b"abc"]
-    assert not any(name.lower() == b"expect" for name, _ in upstream.requests[0].fields)
     assert (await wire.ask(request())).status == 200
 
 
-async def test_the_token_api_asks_for_a_body_too(knock: Open) -> None:
+async def test_the_token_api_asks_for_a_body_that_waits_to_be_asked_for(knock: Knock, hold: Hold) -> None:
     api = FakeTokenApi()
-    wire = await knock(door(MemoryTokenStore().hold(token(EVERYTHING)), token_api=api))
-    wire.send(request(b"POST", b"/client/v4/user/tokens", EXPECT, b"Content-Length: 2"))
-    assert await wire.reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    wire = await knock(door(hold(token(EVERYTHING)), token_api=api))
+    wire.send(request(TOKENS, EXPECT, b"Content-Length: 2", method=b"POST"))
+    assert await wire.reader.readexactly(len(CONTINUE)) == CONTINUE
     assert (await wire.ask(b"{}")).status == 200
     assert api.calls[0][1].body == b"{}"
+    assert (await wire.ask(request(TOKENS, method=b"POST", body=b"{}"))).status == 200
 
 
 @pytest.mark.parametrize(
     "head",
     [
-        pytest.param(request(b"POST", RECORDS, EXPECT, b"Content-Length: 3", authorized=False), id="no credential"),
-        pytest.param(request(b"POST", b"/nowhere", EXPECT, b"Content-Length: 3"), id="no route"),
-        pytest.param(request(b"POST", RECORDS, EXPECT, b"Content-Length: 100001"), id="too large a body"),
-        pytest.param(request(b"POST", RECORDS, EXPECT, b"Content-Length: 3", HOST[:-2]), id="a malformed head"),
+        pytest.param(
+            request(RECORDS, EXPECT, b"Content-Length: 3", method=b"POST", authorized=False), id="no credential"
+        ),
+        pytest.param(request(NOWHERE, EXPECT, b"Content-Length: 3", method=b"POST"), id="no route"),
+        pytest.param(request(RECORDS, EXPECT, b"Content-Length: 100001", method=b"POST"), id="too large a body"),
+        pytest.param(request(RECORDS, EXPECT, b"Content-Length: 3", HOST, method=b"POST"), id="a malformed head"),
+        pytest.param(
+            request(TOKENS, EXPECT, b"Content-Length: 300000", method=b"POST"), id="too large a body for the token API"
+        ),
     ],
 )
 async def test_a_refused_expectation_gets_no_100_and_the_end_of_the_connection(
-    wire: Wire, upstream: FakeUpstream, head: bytes
+    wire: Wire, upstream: Upstream, head: bytes
 ) -> None:
     reply = await wire.ask(head)
     assert reply.line.startswith(b"HTTP/1.1 4")
     assert reply.field("connection") == "close"
     wire.send(request())
-    assert await ended(wire)
+    assert await wire.ended()
     assert upstream.requests == []
 
 
 async def test_an_answer_that_needs_no_body_gets_no_100_either_and_ends_the_connection(
-    knock: Open, store: MemoryTokenStore
+    knock: Knock, serve: Serve, store: Tokens
 ) -> None:
-    wire = await knock(opened(store, FakeUpstream(reads_body=False)))
-    reply = await wire.ask(request(b"POST", RECORDS, EXPECT, b"Content-Length: 3"))
+    wire = await knock(door(store, forwarder=await serve(Upstream(reads_body=False))))
+    reply = await wire.ask(request(RECORDS, EXPECT, b"Content-Length: 3", method=b"POST"))
     assert (reply.line, reply.field("connection")) == (b"HTTP/1.1 200 OK", "close")
-    assert await ended(wire)
+    assert await wire.ended()
 
 
-async def test_http_1_0_gets_no_100(wire: Wire, upstream: FakeUpstream) -> None:
-    reply = await wire.ask(request(b"POST", RECORDS, EXPECT, version=b"1.0", body=b"abc"))
+async def test_whoever_does_not_wait_to_be_asked_for_his_body_keeps_his_connection(
+    wire: Wire, upstream: Upstream
+) -> None:
+    for _ in range(2):
+        reply = await wire.ask(request(RECORDS, EXPECT, method=b"POST", body=b"abc"))
+        while reply.status == 100:
+            reply = await wire.reply()
+        assert (reply.status, reply.values("connection")) == (200, [])
+    assert upstream.bodies == [b"abc"] * 2
+
+
+@pytest.mark.parametrize("target", [RECORDS, TOKENS])
+async def test_http_1_0_gets_no_100(knock: Knock, serve: Serve, hold: Hold, upstream: Upstream, target: bytes) -> None:
+    wire = await knock(door(hold(token(EVERYTHING)), forwarder=await serve(upstream)))
+    wire.send(request(target, EXPECT, b"Content-Length: 3", method=b"POST", version=b"1.0"))
+    reply = await wire.ask(b"abc")
     assert reply.line == b"HTTP/1.1 200 OK"
-    assert upstream.bodies == [b"abc"]
+    assert upstream.bodies == ([b"abc"] if target == RECORDS else [])
 
 
 # What is left of a body.
 
 
-async def test_the_rest_of_a_refused_body_is_drained_and_the_connection_goes_on(
-    wire: Wire, upstream: FakeUpstream
-) -> None:
-    reply = await wire.ask(request(b"POST", RECORDS, b"Content-Length: 60000", authorized=False))
+async def test_the_rest_of_a_refused_body_is_drained_and_the_connection_goes_on(wire: Wire, upstream: Upstream) -> None:
+    reply = await wire.ask(request(RECORDS, b"Content-Length: 60000", method=b"POST", authorized=False))
     assert (reply.status, reply.values("connection")) == (401, [])
     wire.send(b"x" * 60000)
     assert (await wire.ask(request())).status == 200
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "framing",
-    [
-        pytest.param(lambda body: b"Content-Length: %d\r\n\r\n%b" % (len(body), body), id="with a length"),
-        pytest.param(
-            lambda body: b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body), id="chunked"
-        ),
-    ],
-)
+def framed_by_length(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def framed_in_chunks(body: bytes) -> bytes:
+    return b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize("framed", [framed_by_length, framed_in_chunks])
 async def test_a_request_in_a_refused_body_is_no_request(
-    wire: Wire, upstream: FakeUpstream, framing: Callable[[bytes], bytes]
+    wire: Wire, upstream: Upstream, framed: Callable[[bytes], bytes]
 ) -> None:
-    hidden = request(b"DELETE", RECORDS + b"/" + b"e" * 32)
-    refused = request(b"POST", RECORDS, authorized=False)[:-2] + framing(hidden)
-    assert await statuses(wire, refused + request(b"GET", RECORDS, CLOSE)) in ([401], [401, 200])
-    assert [seen.method for seen in upstream.requests] in ([], ["GET"])
+    hidden = request(RECORDS + b"/" + b"e" * 32, method=b"DELETE")
+    refused = request(RECORDS, method=b"POST", authorized=False)[:-2] + framed(hidden)
+    assert await statuses(wire, refused + request(RECORDS, CLOSE)) == [401, 200]
+    assert [seen.method for seen in upstream.requests] == [b"GET"]
 
 
-async def test_more_than_64_kib_are_not_waited_for_and_the_connection_ends(wire: Wire, upstream: FakeUpstream) -> None:
-    refused = request(b"POST", RECORDS, b"Content-Length: 1000000", authorized=False)
-    check_refusal(await wire.ask(refused + request() * 1000), Reason.MISSING_CREDENTIALS)
-    assert await ended(wire)
+async def test_a_refused_body_that_is_malformed_ends_the_connection(wire: Wire, upstream: Upstream) -> None:
+    refused = request(RECORDS, CHUNKED, method=b"POST", authorized=False)
+    assert await statuses(wire, refused + b"junk\r\n" + request()) == [401]
     assert upstream.requests == []
 
 
+async def test_more_than_64_kib_are_not_waited_for_and_the_connection_ends(wire: Wire, upstream: Upstream) -> None:
+    refused = request(RECORDS, b"Content-Length: 1000000", method=b"POST", authorized=False)
+    check_refusal(await wire.ask(refused + request() * 1000), Reason.MISSING_CREDENTIALS)
+    assert await wire.ended()
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(request(RECORDS, b"Content-Length: 200000", method=b"POST", authorized=False), id="of a body"),
+        pytest.param(request(RECORDS, CHUNKED, method=b"POST", authorized=False) + b"zz\r\n", id="of no body"),
+        pytest.param(request(RECORDS, HOST), id="behind what is no request"),
+    ],
+)
+async def test_a_client_hears_the_answer_while_it_still_sends_200_kb(wire: Wire, head: bytes) -> None:
+    """A connection that is closed with bytes unread is reset, and the answer may be lost with it."""
+    reply = await wire.ask(head)
+    assert reply.status in (400, 401)
+    for _ in range(20):
+        wire.send(b"x" * 10_000)
+        await wire.writer.drain()
+    assert await wire.rest() == b""  # the end, and no reset
+
+
+@ONCE
 async def test_a_rest_that_does_not_come_within_a_second_ends_the_connection(wire: Wire) -> None:
-    reply = await wire.ask(request(b"POST", RECORDS, b"Content-Length: 10", authorized=False) + b"abc")
-    assert reply.status == 401
-    assert await ended(wire)
+    reply = await wire.ask(request(RECORDS, b"Content-Length: 10", method=b"POST", authorized=False) + b"abc")
+    assert (reply.status, reply.values("connection")) == (401, [])
+    assert await wire.rest() == b""
 
 
-async def test_a_body_that_the_upstream_did_not_read_is_drained(knock: Open, store: MemoryTokenStore) -> None:
-    upstream = FakeUpstream(reads_body=False)
-    wire = await knock(opened(store, upstream))
+async def test_a_body_that_the_upstream_did_not_read_is_drained(knock: Knock, serve: Serve, store: Tokens) -> None:
+    upstream = Upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", reads_body=False, cuts=True)
+    wire = await knock(door(store, forwarder=await serve(upstream)))
     for _ in range(2):
-        assert (await wire.ask(request(b"POST", body=b"abc"))).status == 200
-    assert [seen.method for seen in upstream.requests] == ["POST", "POST"]
+        assert (await wire.ask(request(RECORDS, b"Content-Length: 3", method=b"POST"))).status == 200
+        wire.send(b"abc")
+    assert [seen.method for seen in upstream.requests] == [b"POST", b"POST"]
 
 
 # Answers on their way down.
 
-
-def answering(*, pieces: Iterable[bytes] = (b"he", b"llo"), **parts: object) -> FakeUpstream:
-    return FakeUpstream(msgspec.structs.replace(OK, **parts), pieces)
-
-
-async def raw(wire: Wire, data: bytes) -> list[bytes]:
-    """The lines of the answer to a request that ends its connection."""
-    wire.send(data)
-    return (await wire.rest()).split(b"\r\n")
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+GET, HEAD = request(RECORDS, CLOSE), request(RECORDS, CLOSE, method=b"HEAD")
+IN_CHUNKS = HELLO + b"Transfer-Encoding: chunked\r\n\r\n"
+OLD = request(version=b"1.0")
+OLD_ASKING = request(RECORDS, b"Connection: keep-alive", version=b"1.0")
+FIVE = b"Content-Length: 5"
 
 
-CLOSE = b"Connection: close"
-GET, HEAD = request(b"GET", RECORDS, CLOSE), request(b"HEAD", RECORDS, CLOSE)
-
-
-class Framing(NamedTuple):
-    """How an answer of `upstream` is framed: by which fields, and as what."""
+class Framed(NamedTuple):
+    """How an answer of `pieces` is framed: by which fields, and as what."""
 
     sent: bytes
-    upstream: FakeUpstream
+    pieces: tuple[bytes, ...]
     fields: list[bytes]
     lines: list[bytes]
-
-
-NO_CONTENT = answering(status=204, phrase="No Content", has_body=False, length=None)
-NOT_MODIFIED = answering(status=304, phrase="Not Modified", has_body=False)
-LENGTH, CHUNKED = b"Content-Length: 5", b"Transfer-Encoding: chunked"
-OLD = request(version=b"1.0")
-OLD_ASKING = request(b"GET", RECORDS, b"Connection: keep-alive", version=b"1.0")
+    status: bytes = b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(Framing(GET, answering(), [LENGTH], [b"hello"]), id="with a length"),
+        pytest.param(Framed(GET, (OK,), [FIVE], [b"hello"]), id="with a length"),
         pytest.param(
-            Framing(GET, answering(length=None), [CHUNKED], [b"2", b"he", b"3", b"llo", b"0", b"", b""]),
-            id="of unknown length",
+            Framed(
+                GET,
+                (IN_CHUNKS, b"5\r\nhello\r\n", b"0\r\n\r\n"),
+                [CHUNKED],
+                [b"5", b"hello", b"0", b"", b""],
+            ),
+            id="in chunks",
         ),
-        pytest.param(Framing(GET, answering(length=0, pieces=()), [b"Content-Length: 0"], [b""]), id="empty"),
         pytest.param(
-            Framing(GET, answering(length=None, pieces=()), [CHUNKED], [b"0", b"", b""]),
-            id="empty, of unknown length",
+            Framed(GET, (HELLO + b"Connection: close\r\n\r\n", b"hello"), [CHUNKED], [b"5", b"hello", b"0", b"", b""]),
+            id="that ends with its connection",
         ),
-        pytest.param(Framing(HEAD, answering(has_body=False), [LENGTH], [b""]), id="to HEAD"),
-        pytest.param(Framing(HEAD, answering(has_body=False, length=None), [], [b""]), id="to HEAD, of unknown length"),
-        pytest.param(Framing(GET, NO_CONTENT, [], [b""]), id="204"),
-        pytest.param(Framing(GET, NOT_MODIFIED, [LENGTH], [b""]), id="304"),
+        pytest.param(Framed(GET, (HELLO + b"Content-Length: 0\r\n\r\n",), [b"Content-Length: 0"], [b""]), id="empty"),
         pytest.param(
-            Framing(GET, answering(status=304, phrase="", has_body=False, length=None), [], [b""]),
-            id="304 without a length",
+            Framed(GET, (IN_CHUNKS + b"0\r\n\r\n",), [CHUNKED], [b"0", b"", b""]), id="empty, of unknown length"
         ),
-        pytest.param(Framing(OLD, answering(), [LENGTH], [b"hello"]), id="to HTTP/1.0"),
-        pytest.param(Framing(OLD_ASKING, answering(length=None), [], [b"hello"]), id="to HTTP/1.0, of unknown length"),
+        pytest.param(Framed(HEAD, (HELLO + FIVE + b"\r\n\r\n",), [FIVE], [b""]), id="to HEAD"),
+        pytest.param(Framed(HEAD, (HELLO + b"\r\n",), [], [b""]), id="to HEAD, of unknown length"),
+        pytest.param(
+            Framed(GET, (b"HTTP/1.1 204 No Content\r\n\r\n",), [], [b""], b"HTTP/1.1 204 No Content"), id="204"
+        ),
+        pytest.param(
+            Framed(
+                GET, (b"HTTP/1.1 304 Not Modified\r\n%b\r\n\r\n" % FIVE,), [FIVE], [b""], b"HTTP/1.1 304 Not Modified"
+            ),
+            id="304",
+        ),
+        pytest.param(Framed(GET, (b"HTTP/1.1 304 \r\n\r\n",), [], [b""], b"HTTP/1.1 304 "), id="304 without a length"),
+        pytest.param(Framed(OLD, (OK,), [FIVE], [b"hello"]), id="to HTTP/1.0"),
+        pytest.param(
+            Framed(OLD_ASKING, (IN_CHUNKS + b"5\r\nhello\r\n0\r\n\r\n",), [], [b"hello"]),
+            id="to HTTP/1.0, of unknown length",
+        ),
     ],
 )
 async def test_an_answer_is_framed_for_the_client_that_asked(
-    knock: Open, store: MemoryTokenStore, case: Framing
+    knock: Knock, serve: Serve, store: Tokens, case: Framed
 ) -> None:
-    wire = await knock(opened(store, case.upstream))
-    line, *lines = await raw(wire, case.sent)
+    cuts = b"Connection: close" in case.pieces[0]
+    wire = await knock(door(store, forwarder=await serve(Upstream(*case.pieces, cuts=cuts))))
+    wire.send(case.sent)
+    line, *lines = (await wire.rest()).split(b"\r\n")
     end = lines.index(b"")
-    assert line == f"HTTP/1.1 {case.upstream.head.status} {case.upstream.head.phrase}".encode()
+    assert line == case.status
     assert [field for field in lines[:end] if field.startswith((b"Content-L", b"Transfer-"))] == case.fields
     assert [field for field in lines[:end] if field.startswith(b"Connection")] == [CLOSE]
-    assert b"Content-Type: text/plain" in lines[:end]
     assert lines[end + 1 :] == case.lines
 
 
@@ -552,129 +590,604 @@ async def test_a_relayed_answer_has_the_upstream_s_fields_and_two_of_ours(wire: 
     assert {name for name, _ in reply.fields} == {"content-type", "cache-control", "x-request-id", "content-length"}
 
 
-async def test_a_phrase_that_no_line_can_hold_is_made_plain(knock: Open, store: MemoryTokenStore) -> None:
-    wire = await knock(opened(store, answering(phrase="S\udcffo\u20ac")))
-    assert (await wire.ask(request())).line == b"HTTP/1.1 200 S?o?"
+async def test_every_byte_of_a_refusal_is_json_in_ascii(wire: Wire) -> None:
+    reply = await wire.ask(request(b"/%C3%A4"))
+    assert json.loads(reply.body.decode("ascii"))["success"] is False
 
 
 @pytest.mark.parametrize(
-    ("sent", "length"),
+    ("sent", "framing"),
     [
-        pytest.param(request(), 10, id="with a length"),
-        pytest.param(request(), None, id="chunked"),
-        pytest.param(request(version=b"1.0"), 10, id="to HTTP/1.0"),
-        pytest.param(request(version=b"1.0"), None, id="to HTTP/1.0, ended by the connection alone"),
+        pytest.param(request(), b"Content-Length: 11", id="with a length"),
+        pytest.param(request(), CHUNKED, id="chunked"),
+        pytest.param(request(version=b"1.0"), b"Content-Length: 11", id="to HTTP/1.0"),
+        pytest.param(request(version=b"1.0"), CHUNKED, id="to HTTP/1.0, ended by the connection alone"),
     ],
 )
-@pytest.mark.parametrize("pieces", [pytest.param((), id="at once"), pytest.param((b"hello",), id="in the middle")])
+@pytest.mark.parametrize(
+    "pieces", [pytest.param((), id="at once"), pytest.param((b"5\r\nhello\r\n",), id="in the middle")]
+)
 async def test_an_answer_that_breaks_off_never_ends_cleanly(
-    knock: Open, store: MemoryTokenStore, sent: bytes, length: int | None, pieces: tuple[bytes, ...]
+    knock: Knock, serve: Serve, store: Tokens, sent: bytes, framing: bytes, pieces: tuple[bytes, ...]
 ) -> None:
-    head = msgspec.structs.replace(OK, length=length)
-    wire = await knock(opened(store, FakeUpstream(head, pieces, breaks=UpstreamFailed("gone"))))
+    upstream = Upstream(HELLO + framing + b"\r\n\r\n", *pieces, cuts=True)
+    wire = await knock(door(store, forwarder=await serve(upstream)))
     wire.send(sent)
     with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
         await wire.reply()
 
 
-async def test_a_client_that_leaves_ends_the_exchange_with_the_upstream(store: MemoryTokenStore) -> None:
-    head = msgspec.structs.replace(OK, length=None)
-    upstream = FakeUpstream(head, repeat(b"x" * 65536))
-    async with listening(Handler(opened(store, upstream))) as port:
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
-        wire.send(request())
-        await upstream.begun.wait()
-        wire.writer.transport.abort()
-        await upstream.over.wait()
-        await wire.close()
-    assert len(upstream.requests) == 1
-
-
 # The connection.
 
 
-async def test_requests_sent_together_are_answered_in_their_order(wire: Wire, upstream: FakeUpstream) -> None:
-    wire.send(request() + request(b"POST", body=b"abc") + request(b"GET", b"/nowhere") + request())
+async def test_requests_sent_together_are_answered_in_their_order(wire: Wire, upstream: Upstream) -> None:
+    wire.send(request() + request(method=b"POST", body=b"abc") + request(NOWHERE) + request())
     assert [(await wire.reply()).status for _ in range(4)] == [200, 200, 404, 200]
-    assert [seen.method for seen in upstream.requests] == ["GET", "POST", "GET"]
+    assert [seen.method for seen in upstream.requests] == [b"GET", b"POST", b"GET"]
+
+
+async def test_of_requests_sent_together_one_is_in_hand_at_a_time(knock: Knock, serve: Serve, store: Tokens) -> None:
+    answer = asyncio.Event()
+    upstream = Upstream(waits_for=answer)
+    wire = await knock(door(store, forwarder=await serve(upstream)))
+    wire.send(request() + request(NOWHERE) + request(method=b"POST", body=b"abc"))
+    await upstream.begun.wait()
+    await (await knock(door(store))).ask(request())  # by now the others would have begun, if they could
+    assert len(upstream.requests) == 1
+    answer.set()
+    assert [(await wire.reply()).status for _ in range(3)] == [200, 404, 200]
 
 
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
         pytest.param(request(), [], id="HTTP/1.1"),
-        pytest.param(
-            request(b"GET", RECORDS, b"Connection: keep-alive", version=b"1.0"), ["keep-alive"], id="HTTP/1.0 that asks"
-        ),
+        pytest.param(OLD_ASKING, ["keep-alive"], id="HTTP/1.0 that asks"),
+        pytest.param(request(NOWHERE), [], id="refused"),
+        pytest.param(b"\r\n\r\n" + request(), [], id="behind empty lines"),
     ],
 )
 async def test_a_connection_stays_open(wire: Wire, sent: bytes, said: list[str]) -> None:
     for _ in range(3):
-        reply = await wire.ask(sent)
-        assert (reply.status, reply.values("connection")) == (200, said)
+        assert (await wire.ask(sent)).values("connection") == said
 
 
 @pytest.mark.parametrize(
     "sent",
     [
-        pytest.param(request(b"GET", RECORDS, CLOSE), id="HTTP/1.1 that asks"),
-        pytest.param(request(b"GET", RECORDS, b"connection: Close"), id="in another case"),
-        pytest.param(request(b"GET", RECORDS, version=b"1.0"), id="HTTP/1.0"),
-        pytest.param(request(b"GET", b"/nowhere", CLOSE), id="refused"),
+        pytest.param(request(RECORDS, CLOSE), id="HTTP/1.1 that asks"),
+        pytest.param(request(RECORDS, b"connection: x, Close"), id="in another case, among others"),
+        pytest.param(request(version=b"1.0"), id="HTTP/1.0"),
+        pytest.param(request(RECORDS, b"Connection: keep-alive, close", version=b"1.0"), id="HTTP/1.0 that says both"),
+        pytest.param(request(NOWHERE, CLOSE), id="refused"),
     ],
 )
 async def test_a_connection_is_closed_when_the_client_wants_it(wire: Wire, sent: bytes) -> None:
     reply = await wire.ask(sent + request())
     assert reply.field("connection") == "close"
-    assert await ended(wire)
+    assert await wire.rest() == b""
 
 
 @pytest.mark.parametrize("upgrade", [b"websocket", b"h2c", b"TLS/1.0"])
-async def test_an_upgrade_is_dropped_and_the_request_goes_on(
-    wire: Wire, upstream: FakeUpstream, upgrade: bytes
-) -> None:
+async def test_an_upgrade_is_dropped_and_the_request_goes_on(wire: Wire, upstream: Upstream, upgrade: bytes) -> None:
     fields = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: " + upgrade, b"HTTP2-Settings: AAMAAABk")
-    assert (await wire.ask(request(b"GET", RECORDS, *fields))).status == 200
+    assert (await wire.ask(request(RECORDS, *fields))).status == 200
     (seen,) = upstream.requests
     names = {name.lower() for name, _ in seen.fields}
     assert names.isdisjoint({b"upgrade", b"http2-settings", b"connection"})
 
 
 @pytest.mark.parametrize("upgrade", [b"websocket", b"h2c", b"TLS/1.0"])
-async def test_no_request_behind_an_upgrade_is_lost_unless_the_connection_ends(
-    knock: Open, store: MemoryTokenStore, upstream: FakeUpstream, upgrade: bytes
-) -> None:
+async def test_no_request_behind_a_dropped_upgrade_is_lost(wire: Wire, upstream: Upstream, upgrade: bytes) -> None:
     """Lost in the middle, each later answer would be taken for that of the request before."""
-    wire = await knock(opened(store, upstream), keepalive_timeout=0.2)
-    wire.send(request(b"GET", RECORDS, b"Connection: Upgrade", b"Upgrade: " + upgrade) + request(b"POST", body=b""))
-    first = await wire.reply()
-    if first.values("connection") != ["close"]:
-        assert (await wire.reply()).status == 200
-    assert await ended(wire)
-    assert [seen.method for seen in upstream.requests] in (["GET", "POST"], ["GET"])
+    upgrading = request(RECORDS, b"Connection: Upgrade", b"Upgrade: " + upgrade)
+    wire.send(upgrading + request(method=b"POST", body=b"") + request(NOWHERE))
+    assert [(await wire.reply()).status for _ in range(3)] == [200, 200, 404]
+    assert [seen.method for seen in upstream.requests] == [b"GET", b"POST"]
 
 
-async def test_an_idle_connection_is_closed(knock: Open, store: MemoryTokenStore, upstream: FakeUpstream) -> None:
-    behind = opened(store, upstream)
-    never_asked = await knock(behind, keepalive_timeout=0.05)
-    asked = await knock(behind, keepalive_timeout=0.05)
-    assert (await asked.ask(request())).status == 200
-    assert await ended(asked)
-    assert await ended(never_asked)
+# Without a kernel between: what comes in one read, and what happens before the next.
 
 
-async def test_a_client_that_resets_its_connection_disturbs_nobody(
-    knock: Open, store: MemoryTokenStore, upstream: FakeUpstream
+async def test_a_thousand_requests_in_one_read_are_answered_one_after_the_other(meet: Meet) -> None:
+    """By a loop, not by each from within the one before."""
+    met = meet()
+    met.transport.deliver(request(NOWHERE) * 500 + request(authorized=False) * 500)
+    assert met.transport.statuses == [404] * 500 + [401] * 500
+    assert met.transport.is_open
+
+
+async def test_what_comes_while_a_request_is_in_hand_waits_with_reading_paused(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(request())
+    assert met.transport.is_reading  # or nobody would hear that the client leaves
+    met.transport.deliver(request(NOWHERE))
+    assert not met.transport.is_reading
+    assert met.transport.statuses == []
+    met.forwarder.last.answer()
+    assert met.transport.statuses == [200, 404]
+    assert met.transport.is_reading
+
+
+async def test_what_comes_with_a_request_in_hand_pauses_reading_too(meet: Meet) -> None:
+    """So that no more than one read is held."""
+    met = meet()
+    met.transport.deliver(request() + request(NOWHERE))
+    assert not met.transport.is_reading
+    met.forwarder.last.answer()
+    assert met.transport.statuses == [200, 404]
+    assert met.transport.is_reading
+
+
+async def test_half_a_head_behind_a_request_in_hand_waits_for_its_other_half(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(request() + request(NOWHERE)[:50])
+    met.forwarder.last.answer()
+    assert met.transport.statuses == [200]
+    assert met.transport.is_reading
+    met.transport.deliver(request(NOWHERE)[50:])
+    assert met.transport.statuses == [200, 404]
+
+
+async def test_while_a_token_is_read_one_read_of_a_body_is_held(meet: Meet) -> None:
+    met = meet(store=Tokens(remembers=False).hold(token()))
+    met.transport.deliver(request(RECORDS, b"Content-Length: 500000", method=b"POST") + b"x" * 1000)
+    assert not met.transport.is_reading
+
+
+# A body on its way up, held up and let go.
+
+BEGUN = request(RECORDS, b"Content-Length: 6", method=b"POST") + b"ab"
+"""A body of 6 bytes, of which two have come."""
+
+
+async def test_a_body_is_sent_up_piece_by_piece(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(BEGUN)
+    met.transport.deliver(b"cd")
+    met.transport.deliver(b"ef" + request(NOWHERE))
+    assert met.forwarder.last.heard == [b"ab", b"cd", b"ef", "finish"]
+    met.forwarder.last.answer()
+    assert met.transport.statuses == [200, 404]
+
+
+async def test_a_body_that_has_come_is_handed_up_as_a_whole(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(request(method=b"POST", body=b"abcdef"))
+    assert (met.forwarder.last.body, met.forwarder.last.heard) == (b"abcdef", [])
+
+
+async def test_a_client_is_not_read_from_while_the_upstream_does_not_keep_up(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(BEGUN)
+    met.connection.hold_body()
+    assert not met.transport.is_reading
+    met.connection.resume_body()
+    assert met.transport.is_reading
+    met.transport.deliver(b"cdef")
+    assert met.forwarder.last.heard == [b"ab", b"cdef", "finish"]
+
+
+async def test_a_client_that_leaves_is_heard_of_though_the_last_piece_of_his_body_was_held_up(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(BEGUN)
+    met.transport.deliver(b"cdef")
+    met.connection.hold_body()
+    met.connection.resume_body()
+    assert met.transport.is_reading
+
+
+async def test_a_request_behind_a_body_that_was_held_up_waits_for_its_turn(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(BEGUN)
+    met.transport.deliver(b"cdef" + request(NOWHERE))
+    met.connection.hold_body()
+    met.connection.resume_body()
+    assert not met.transport.is_reading
+    met.forwarder.last.answer()
+    assert met.transport.statuses == [200, 404]
+    assert met.transport.is_reading
+
+
+# A client that does not read.
+
+
+async def test_whoever_does_not_read_answers_is_not_read_from_and_is_let_go(meet: Meet) -> None:
+    met = meet(body_idle_timeout=0.05)
+    met.transport.takes = False
+    met.transport.deliver(request(NOWHERE) * 2)
+    assert met.transport.statuses == [404]
+    assert not met.transport.is_reading
+    await met.closed()
+    assert met.transport.is_aborted
+
+
+async def test_whoever_reads_on_gets_the_answers_that_he_asked_for_meanwhile(meet: Meet) -> None:
+    met = meet()
+    met.transport.takes = False
+    met.transport.deliver(request(NOWHERE) * 3)
+    assert met.transport.statuses == [404]
+    met.transport.take()
+    assert met.transport.statuses == [404] * 3
+    assert met.transport.is_reading
+
+
+async def test_a_client_that_takes_an_answer_slowly_is_not_let_go(meet: Meet) -> None:
+    """It is let go when it takes nothing at all for so long."""
+    met = meet(body_idle_timeout=0.05)
+    met.transport.takes = False
+    met.transport.deliver(request(NOWHERE))
+    for _ in range(20):
+        met.transport._left -= 1
+        await asyncio.sleep(0.01)
+    assert not met.transport.is_aborted
+    await met.closed()
+    assert met.transport.is_aborted
+
+
+async def test_the_upstream_is_held_up_while_the_client_does_not_keep_up(meet: Meet) -> None:
+    met = meet()
+    met.transport.takes = False
+    met.transport.deliver(request())
+    met.connection.begin(200, ends_with_close=False)
+    met.connection.write(b"HTTP/1.1 200 OK\r\n")
+    assert met.forwarder.last.heard == ["full"]
+    met.transport.take()
+    assert met.forwarder.last.heard == ["full", "ready"]
+
+
+async def test_what_a_client_did_not_take_when_its_connection_closes_is_not_waited_for_for_ever(meet: Meet) -> None:
+    met = meet(body_idle_timeout=0.05)
+    met.transport.takes = False
+    met.transport.deliver(request(NOWHERE, CLOSE))
+    assert not met.transport.is_open
+    await met.closed()
+    assert met.transport.is_aborted
+
+
+# Time.
+
+
+async def test_who_sends_nothing_is_closed_without_a_word(meet: Meet) -> None:
+    met = meet(header_timeout=0.05)
+    await met.closed()
+    assert (met.transport.written, met.transport.is_aborted) == (b"", False)
+
+
+@pytest.mark.parametrize("before", [pytest.param(b"", id="the first"), pytest.param(request(NOWHERE), id="the second")])
+async def test_a_head_that_does_not_come_to_its_end_is_a_408(meet: Meet, before: bytes) -> None:
+    met = meet(header_timeout=0.05)
+    met.transport.deliver(before + request()[:20])
+    while met.connection._state is State.HEAD:
+        met.transport.deliver(b"x")  # it is no help to send a byte now and then
+        await asyncio.sleep(0.01)
+    assert met.transport.statuses == ([404, 408] if before else [408])
+    assert met.transport.is_shut
+    met.transport.leave()
+
+
+@pytest.mark.parametrize("blank", [b"\r\n", b"\r\n\r\n", b"\r"])
+async def test_empty_lines_between_two_requests_keep_no_connection(meet: Meet, blank: bytes) -> None:
+    met = meet(keepalive_timeout=0.05, header_timeout=0.05)
+    met.transport.deliver(request(NOWHERE) + blank)
+    assert met.transport.statuses == [404]
+    await met.closed()
+    assert not met.transport.is_aborted
+
+
+async def test_an_idle_connection_is_closed(meet: Meet) -> None:
+    met = meet(keepalive_timeout=0.05)
+    met.transport.deliver(request(NOWHERE))
+    await met.closed()
+    assert (met.transport.statuses, met.transport.is_aborted) == ([404], False)
+
+
+async def test_a_connection_whose_request_is_in_hand_is_not_idle(meet: Meet) -> None:
+    met = meet(keepalive_timeout=0.01, header_timeout=0.01, body_idle_timeout=0.01)
+    met.transport.deliver(request(NOWHERE) + request())
+    other = meet(keepalive_timeout=0.05)
+    other.transport.deliver(request(NOWHERE))
+    await other.closed()
+    assert met.transport.is_open
+    met.forwarder.last.answer()
+    assert met.transport.statuses == [404, 200]
+
+
+async def test_an_upstream_that_is_slow_to_take_a_body_does_not_count_against_the_client(meet: Meet) -> None:
+    met = meet(body_idle_timeout=0.05)
+    met.transport.deliver(BEGUN)
+    met.connection.hold_body()
+    other = meet(keepalive_timeout=0.1)
+    other.transport.deliver(request(NOWHERE))
+    await other.closed()
+    assert met.forwarder.last.heard == [b"ab"]
+    met.connection.resume_body()
+    await met.closed()
+    assert met.forwarder.last.heard == [b"ab", Reason.REQUEST_TIMEOUT]
+    assert met.transport.statuses == [408]
+
+
+# Memory.
+
+
+async def test_empty_lines_without_end_are_not_kept(meet: Meet) -> None:
+    met = meet()
+    for _ in range(10):
+        if met.transport.is_open:
+            met.transport.deliver(b"\r\n" * 10_000)
+    assert len(met.connection._pending) < 100
+
+
+# Who it is.
+
+
+@pytest.mark.parametrize(
+    ("peer", "family", "address"),
+    [
+        pytest.param(("192.0.2.7", 1), socket.AF_INET, "192.0.2.7", id="IPv4"),
+        pytest.param(("2001:db8::7", 1, 0, 0), socket.AF_INET6, "2001:db8::7", id="IPv6"),
+        pytest.param(("fe80::7%eth0", 1, 0, 2), socket.AF_INET6, "fe80::7", id="IPv6 on a link"),
+        pytest.param(("::ffff:192.0.2.7", 1, 0, 0), socket.AF_INET6, "192.0.2.7", id="mapped"),
+        pytest.param("", socket.AF_UNIX, "", id="on a Unix socket"),
+    ],
+)
+async def test_a_peer_is_known_by_his_address(
+    meet: Meet, peer: Any, family: socket.AddressFamily, address: str
 ) -> None:
-    behind = opened(store, upstream)
-    rude = await knock(behind)
-    rude.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    rude.send(request(b"POST", RECORDS, b"Content-Length: 100") + b"x")
-    await rude.writer.drain()
-    rude.writer.transport.abort()
-    assert (await (await knock(behind)).ask(request())).status == 200
+    met = meet(peer, family)
+    assert met.connection.ip == address
+    assert met.connection.client.peer == (address or "unknown").encode()
 
 
-async def test_every_byte_of_a_refusal_is_json_in_ascii(wire: Wire) -> None:
-    reply = await wire.ask(request(b"GET", b"/%C3%A4"))
-    assert json.loads(reply.body.decode("ascii"))["success"] is False
+async def test_a_peer_on_the_network_whose_address_is_gone_is_not_served(meet: Meet) -> None:
+    """He has broken off already. On a Unix socket nobody has an address: he must not be taken for one there."""
+    met = meet(None, socket.AF_INET, trusts_unix=True)
+    assert not met.transport.is_open
+    met.transport.deliver(request(RECORDS, b"X-Forwarded-For: 192.0.2.7"))
+    assert met.forwarder.relays == []
+
+
+# PROXY protocol.
+
+PROXY = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n"
+TRUSTED = {"proxy_protocol": True, "trusted_proxies": (ip_network("127.0.0.1/32"),)}
+
+
+@pytest.mark.parametrize(
+    ("preface", "address"),
+    [
+        pytest.param(PROXY, "192.0.2.7", id="a line"),
+        pytest.param(PROXY.replace(b"192.0.2.7", b"127.0.0.1"), "127.0.0.1", id="from a proxy"),
+        pytest.param(b"PROXY UNKNOWN\r\n", "127.0.0.1", id="that tells of nobody"),
+        pytest.param(b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00", "127.0.0.1", id="the proxy's own check"),
+        pytest.param(
+            b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 7, 198, 51, 100, 1, 18, 103, 1, 187]),
+            "192.0.2.7",
+            id="a block",
+        ),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_a_trusted_proxy_says_first_who_has_connected_to_it(
+    meet: Meet, preface: bytes, address: str, size: int
+) -> None:
+    met = meet(**TRUSTED)
+    sent = preface + request(NOWHERE)
+    for start in range(0, len(sent), size):
+        met.transport.deliver(sent[start : start + size])
+    assert met.transport.statuses == [404]
+    assert met.connection.ip == address
+    assert met.connection.client.trusted is (address == "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(request(), id="a request"),
+        pytest.param(PROXY.replace(b"TCP4", b"TCP5") + request(), id="a family that is none"),
+        pytest.param(b"\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0c" + bytes(12) + request(), id="another version"),
+        pytest.param(b"\x16\x03\x01", id="TLS"),
+    ],
+)
+async def test_a_trusted_proxy_that_says_something_else_first_is_closed_without_a_word(meet: Meet, sent: bytes) -> None:
+    met = meet(**TRUSTED)
+    met.transport.deliver(sent)
+    assert not met.transport.is_open
+    assert met.transport.written == b""
+    assert met.forwarder.relays == []
+
+
+async def test_from_anybody_else_such_a_header_is_no_request(meet: Meet) -> None:
+    met = meet(("192.0.2.9", 1), **TRUSTED)
+    met.transport.deliver(PROXY + request())
+    assert met.transport.statuses == [400]
+    assert met.forwarder.relays == []
+    met.transport.leave()
+
+
+async def test_anybody_else_is_served_without_one(meet: Meet) -> None:
+    met = meet(("192.0.2.9", 1), **TRUSTED)
+    met.transport.deliver(request(NOWHERE))
+    assert met.transport.statuses == [404]
+
+
+async def test_a_second_such_header_is_no_request(meet: Meet) -> None:
+    met = meet(**TRUSTED)
+    met.transport.deliver(PROXY + PROXY + request())
+    assert met.transport.statuses == [400]
+    assert met.forwarder.relays == []
+    met.transport.leave()
+
+
+@pytest.mark.parametrize("sent", [b"", PROXY[:20], PROXY])
+async def test_a_proxy_that_does_not_go_on_is_closed_without_a_word(meet: Meet, sent: bytes) -> None:
+    met = meet(**TRUSTED, header_timeout=0.05)
+    if sent:
+        met.transport.deliver(sent)
+    await met.closed()
+    assert met.transport.written == b""
+
+
+# Leaving.
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="before he sent anything"),
+        pytest.param(request()[:20], id="in the middle of a head"),
+        pytest.param(request(NOWHERE), id="after an answer"),
+        pytest.param(request(RECORDS, HOST), id="after a refusal that ends the connection"),
+        pytest.param(
+            request(RECORDS, b"Content-Length: 9", method=b"POST", authorized=False) + b"x",
+            id="in the middle of a body that nobody reads",
+        ),
+    ],
+)
+async def test_a_client_may_leave_when_nothing_of_his_is_under_way(meet: Meet, sent: bytes) -> None:
+    met = meet()
+    if sent:
+        met.transport.deliver(sent)
+    met.transport.leave()
+    await met.closed()
+    assert met.forwarder.relays == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        pytest.param(request(), False, id="before the answer"),
+        pytest.param(request(), True, id="in the middle of the answer"),
+        pytest.param(
+            request(RECORDS, b"Content-Length: 9", method=b"POST") + b"x", False, id="in the middle of a body"
+        ),
+        pytest.param(request() + request(NOWHERE), False, id="with another request sent"),
+    ],
+)
+@pytest.mark.parametrize("ends", ["he closes", "he breaks off"])
+async def test_a_client_that_leaves_ends_his_relay_and_it_is_logged(
+    meet: Meet,
+    sent: bytes,
+    answered: bool,
+    ends: str,
+) -> None:
+    lines: list[bytes] = []
+    met = meet(access_log=AccessLog(enabled=True, write=lines.append))
+    met.transport.deliver(sent)
+    if answered:
+        met.connection.begin(200, ends_with_close=False)
+        met.connection.write(b"HTTP/1.1 200 OK\r\n")
+    if ends == "he closes":
+        met.transport.leave()
+    else:
+        met.transport.abort()
+    await met.closed()
+    assert met.forwarder.last.heard[-1] == "gone"
+    assert len(met.forwarder.relays) == 1
+    met.handler.close()
+    (line,) = b"".join(lines).splitlines()
+    assert json.loads(line)["status"] == (200 if answered else 0)
+
+
+async def test_a_client_that_leaves_ends_the_call_that_he_waits_for(meet: Meet) -> None:
+    api = FakeTokenApi(waits_for=asyncio.Event())
+    met = meet(token_api=api)
+    met.transport.deliver(request(TOKENS))
+    await api.asked.wait()
+    met.transport.leave()
+    await api.left.wait()
+    await met.closed()
+    assert met.transport.written == b""
+
+
+async def test_what_comes_after_the_end_is_nobody_s(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(request(NOWHERE, CLOSE))
+    met.transport.deliver(request())
+    assert met.transport.statuses == [404]
+    assert met.forwarder.relays == []
+
+
+async def test_a_head_that_is_late_on_a_connection_that_is_closed_already_is_no_request(meet: Meet) -> None:
+    lines: list[bytes] = []
+    met = meet(access_log=AccessLog(enabled=True, write=lines.append), header_timeout=0.05)
+    met.transport._left = 1  # the client has still to take that
+    met.transport.deliver(request()[:20])
+    met.connection.end()
+    other = meet(header_timeout=0.1)
+    await other.closed()
+    met.transport.take()
+    await met.closed()
+    met.handler.close()
+    assert lines == []
+
+
+async def test_a_connection_that_is_broken_off_is_reset(meet: Meet) -> None:
+    """To HTTP/1.0 the end of the connection may be the end of the body."""
+    met = meet()
+    met.transport.deliver(request())
+    met.connection.abort()
+    assert met.transport.is_aborted
+    assert (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)) in met.transport.socket.options
+
+
+# A tunnel.
+
+
+@pytest.fixture
+async def tunnel(meet: Meet) -> Met:
+    """Behind the request stood some bytes already."""
+    met = meet()
+    met.transport.deliver(request() + b"first")
+    met.connection.begin(101, ends_with_close=True)
+    met.connection.open_tunnel()
+    return met
+
+
+async def test_a_tunnel_takes_whatever_comes(tunnel: Met) -> None:
+    assert tunnel.transport.is_reading
+    tunnel.transport.deliver(request(NOWHERE))
+    assert tunnel.forwarder.last.heard == [("through", b"first"), ("through", request(NOWHERE))]
+    assert tunnel.transport.statuses == []
+
+
+async def test_a_tunnel_s_client_is_not_read_from_while_the_upstream_does_not_keep_up(tunnel: Met) -> None:
+    tunnel.connection.hold_body()
+    assert not tunnel.transport.is_reading
+    tunnel.connection.resume_body()
+    assert tunnel.transport.is_reading
+
+
+async def test_a_tunnel_has_no_time_to_keep(meet: Meet) -> None:
+    met = meet(body_idle_timeout=0.01, keepalive_timeout=0.01, header_timeout=0.01)
+    met.transport.deliver(request())
+    met.connection.begin(101, ends_with_close=True)
+    met.connection.open_tunnel()
+    other = meet(keepalive_timeout=0.05)
+    other.transport.deliver(request(NOWHERE))
+    await other.closed()
+    assert met.transport.is_open
+
+
+async def test_a_tunnel_s_client_that_ends_may_still_be_told_something(tunnel: Met) -> None:
+    tunnel.transport.leave()
+    assert tunnel.forwarder.last.heard[-1] == "ended"
+    assert tunnel.transport.is_open
+    tunnel.connection.write(b"last")
+    tunnel.connection.done()
+    assert tunnel.transport.written.endswith(b"last")
+    assert not tunnel.transport.is_open
+    await tunnel.closed()
+
+
+async def test_a_tunnel_s_client_may_still_send_something_when_the_upstream_has_ended(tunnel: Met) -> None:
+    assert tunnel.connection.end_sending()
+    assert tunnel.transport.is_shut
+    tunnel.transport.deliver(b"last")
+    assert tunnel.forwarder.last.heard[-1] == ("through", b"last")
+
+
+async def test_a_tunnel_whose_client_is_gone_is_over(tunnel: Met) -> None:
+    tunnel.transport.abort()
+    await tunnel.closed()
+    assert tunnel.forwarder.last.heard[-1] == "gone"
