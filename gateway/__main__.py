@@ -6,7 +6,7 @@ import sys
 def run() -> None:
     """Entry point. A Ctrl-C is no traceback, even while the modules are read."""
     try:
-        from gateway.cli.main import main
+        from gateway.cli.main import main  # noqa: PLC0415 - see above
 
         main()
     except KeyboardInterrupt:

@@ -100,7 +100,7 @@ class StartError(Exception):
     """It cannot start. One line with the remedy."""
 
 
-class AddressTaken(StartError):
+class AddressTaken(StartError):  # noqa: N818 - it says what is the case
     """A listener's host and port cannot be had."""
 
 
@@ -394,7 +394,7 @@ class Gateway:
 
         limits = settings.limits
 
-        def door(table: RouteTable | None, **rest: Any) -> Door:
+        def door(table: RouteTable | None, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
             lines, shown = KnownLines(catalog.credential_fields), ShownLines()
             return Door(
                 admission=Admission(self._lookup, store, table, peppers=peppers, clock=time.time, shown=shown)
@@ -490,13 +490,14 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
-async def _work(
+async def _work(  # noqa: PLR0913 - all that a worker is told
     plan: Plan,
     url: str,
     listeners: Listeners,
-    at_once: bool,
     begun: Callable[[], None],
     stop: asyncio.Event,
+    *,
+    at_once: bool,
 ) -> None:
     """What a worker does, from its start to its end."""
     structlog.contextvars.bind_contextvars(worker=os.getpid())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 
-class BadTlsFile(ValueError):
+class BadTlsFile(ValueError):  # noqa: N818 - it says what is the case
     """A file cannot be used for TLS. One line: which file, and why.
 
     `setting`: what named it, `ca`, `cert` or `key`.

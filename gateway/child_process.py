@@ -30,13 +30,13 @@ def spawn(arguments: list[str], **options: object) -> "subprocess.Popen[str]":
     dies with us.
     """
     parent = os.getpid()
-    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]  # noqa: S603 - no shell, our own arguments
         arguments,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         text=True,
         # SIGKILL: a stopped child has to go too. The store writes each change to the disk before it says so.
-        preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),
+        preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),  # noqa: PLW1509 - no thread has been started yet
         **options,
     )
 

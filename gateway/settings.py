@@ -270,7 +270,7 @@ def _convert(table: dict[str, Any], where: str, variables: Mapping[str, str]) ->
         raise SettingsError(_in_words(error, at, where, variables)) from None
 
 
-class _Wrong(Exception):
+class _Wrong(Exception):  # noqa: N818 - never leaves this module
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
         self.key = key
@@ -332,7 +332,7 @@ def _takes_text(path: list[str]) -> bool:
     return type_ in (str, Sensitive)
 
 
-def _fill(value: Any, environ: Mapping[str, str], key: tuple[str, ...]) -> Any:
+def _fill(value: Any, environ: Mapping[str, str], key: tuple[str, ...]) -> Any:  # noqa: ANN401 - a TOML value
     match value:
         case dict():
             return {name: _fill(item, environ, (*key, name)) for name, item in value.items()}

@@ -13,7 +13,7 @@ from gateway.tokens.owner import Owner, OwnerRef
 from gateway.tokens.token import Token
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(Exception):  # noqa: N818 - it says what is the case
     """The store did not answer, or what it holds cannot be read.
 
     `outcome_unknown`: a change was sent, and may or may not have happened; it must not be repeated blindly.
@@ -24,11 +24,11 @@ class StoreUnavailable(Exception):
         self.outcome_unknown = outcome_unknown
 
 
-class NotReplicated(Exception):
+class NotReplicated(Exception):  # noqa: N818 - it says what is the case
     """The change is made on the primary; too few replicas have it: a failover may undo it."""
 
 
-class Conflict(Exception):
+class Conflict(Exception):  # noqa: N818 - it says what is the case
     """The document is not what it was when it was read (or, at a creation, is already there). Nothing was written."""
 
 
@@ -89,7 +89,7 @@ class TokenStore(Protocol):
     async def get(self, token_id: str) -> Record | None:
         """The token and its owner, or None when there is no such token."""
 
-    async def page(
+    async def page(  # noqa: PLR0913 - a page has so many sides
         self, owner: OwnerRef, *, start: int, count: int, descending: bool, include_expired: bool, now: float
     ) -> Page:
         """Tokens `start` to `start + count` of `owner`, oldest first, or newest first if `descending`."""

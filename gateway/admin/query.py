@@ -23,7 +23,7 @@ _TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _ACTION: Final = re.compile(r"[a-z][a-z-]{0,63}", re.ASCII)
 
 
-class _Unfit(Exception):
+class _Unfit(Exception):  # noqa: N818 - never leaves this module
     pass
 
 

@@ -82,7 +82,7 @@ class UseReader(Protocol):
 class UserTokenApi:
     """The `TokenApi` for tokens that users own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, and what it needs to make a token
         self,
         store: TokenStore,
         groups: PermissionGroups,

@@ -98,7 +98,7 @@ def _fold(node: _Node) -> _Node:
     for literal, child in node.literals.items():
         for grammar in ranked:
             if grammar.accepts(literal):
-                child = _merge(child, node.variables[grammar])
+                child = _merge(child, node.variables[grammar])  # noqa: PLW2901
         out.literals[literal] = _fold(child)
     for rank, grammar in enumerate(ranked):
         child = node.variables[grammar]

@@ -9,10 +9,10 @@ from gateway.tokens.secret import Sensitive
 
 _URL: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _SECRET: Final = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a listener may say
 
 
-class BadAddress(Exception):
+class BadAddress(Exception):  # noqa: N818 - it is said to a person
     """There is nobody to ask, or nothing to ask with: a line that names the variable."""
 
 

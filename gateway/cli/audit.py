@@ -35,7 +35,7 @@ Filters = dict[str, str | int]
 Show = Callable[[AuditPage], None]
 
 
-def audit(
+def audit(  # noqa: PLR0913 - a flag each
     context: typer.Context,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
@@ -89,7 +89,7 @@ def moment_since(text: str, now: float) -> int | None:
     return max(0, 2 * int(now) - moment)  # what turns on `now` is a span
 
 
-async def tell(
+async def tell(  # noqa: PLR0913 - what to ask, and how long
     api: TokenApiClient,
     filters: Filters,
     show: Show,

@@ -28,11 +28,11 @@ _CHANGES: Final = frozenset({"POST", "PUT", "DELETE"})
 Talked = TypeVar("Talked")
 
 
-class NoAnswer(Exception):
+class NoAnswer(Exception):  # noqa: N818 - it is said to a person
     """The token API did not answer, or what answered is not the token API: a line that names URL and remedy."""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it is said to a person
     """The token API said no: `status`, and what it said."""
 
     def __init__(self, status: int, errors: Sequence[Note], messages: Sequence[Note]) -> None:
@@ -145,7 +145,7 @@ class TokenApiClient:
             envelope = msgspec.json.decode(content, type=Envelope)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self._foreign(f"status {status} and something else than its JSON") from None
-        if not envelope.success or not 200 <= status < 300:
+        if not envelope.success or not 200 <= status < 300:  # noqa: PLR2004 - RFC 9110 15.3
             raise Refused(status, envelope.errors or (), envelope.messages or ())
         return envelope, etag
 

@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
     if value:
         typer.echo(f"zonegate {__version__}")
         raise typer.Exit
@@ -124,7 +124,7 @@ def fail_with(message: str, code: int = REFUSED) -> NoReturn:
 def main() -> None:
     """Run the command, and end the process with its code. Wrong use is one line, as every error is."""
     if sys.stderr is None:  # `zonegate ... 2>&-`: all that writes there would have to ask
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     if sys.stdout is None:  # `zonegate ... >&-`
         fail_with("standard output is closed")
     try:

@@ -151,7 +151,7 @@ def _print_exported(exported: Exported, file: Path) -> None:
 
 
 @store.command("import")
-def import_(
+def import_(  # noqa: PLR0913 - a flag each
     context: typer.Context,
     file: _File,
     *,

@@ -33,7 +33,7 @@ from gateway.cli.token_flag import (
 from gateway.tokens.summary import summarise
 
 
-def create(
+def create(  # noqa: PLR0913 - a flag each
     context: typer.Context,
     *,
     name: Name = None,

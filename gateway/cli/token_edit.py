@@ -55,7 +55,7 @@ async def change_token(api: TokenApiClient, token_id: str, change: Callable[[Bod
         )
 
 
-def edit(
+def edit(  # noqa: PLR0913 - a flag each
     context: typer.Context,
     token_id: TokenId,
     *,

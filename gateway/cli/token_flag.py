@@ -120,11 +120,11 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class WrongUse(Exception):
+class WrongUse(Exception):  # noqa: N818 - it is said to a person, not to a programmer
     """The flags make no token. One line that names the flag."""
 
 
-def flags(**said: Any) -> Flags:
+def flags(**said: Any) -> Flags:  # noqa: ANN401 - typer's values, checked by the struct's fields
     """The flags as typer gave them: a repeatable one that is not there is None to it.
 
     Ends the command on text that is not UTF-8, which no JSON could carry.

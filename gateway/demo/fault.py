@@ -41,7 +41,7 @@ class Fault(Enum):
     )
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
     """Ends a request with `fault`; `words` fill in its message."""
 
     def __init__(self, fault: Fault, **words: object) -> None:

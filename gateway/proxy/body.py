@@ -26,7 +26,7 @@ _EXTENSION: Final = rb"[\t ]*+;[\t ]*+" + _NAME + rb"(?:[\t ]*+=[\t ]*+(?:" + _N
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)((?:" + _EXTENSION + rb")*+)")
 
 
-class BodyFault(Exception):
+class BodyFault(Exception):  # noqa: N818 - the peer made it, not we
     """A body is not framed as it should be. Its one short text holds no byte of the input."""
 
 

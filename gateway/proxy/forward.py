@@ -29,25 +29,25 @@ class RequestHead(Protocol):
     """What the relay needs of a request's head (`server.head.Head`)."""
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str: ...  # noqa: D102 - its name says it, as that of the others
     @property
-    def ordinary(self) -> Sequence[FieldLine]: ...
+    def ordinary(self) -> Sequence[FieldLine]: ...  # noqa: D102
     @property
-    def special(self) -> Sequence[FieldLine]: ...
+    def special(self) -> Sequence[FieldLine]: ...  # noqa: D102
     @property
     def options(self) -> frozenset[bytes]:
         """What `Connection` names."""
 
     @property
-    def host(self) -> bytes: ...
+    def host(self) -> bytes: ...  # noqa: D102
     @property
-    def has_body(self) -> bool: ...
+    def has_body(self) -> bool: ...  # noqa: D102
     @property
     def length(self) -> int | None:
         """None with a body: chunked."""
 
     @property
-    def expects_continue(self) -> bool: ...
+    def expects_continue(self) -> bool: ...  # noqa: D102
 
 
 def target_up(allow: Allow, base_path: tuple[bytes, ...]) -> bytes | None:
@@ -74,7 +74,7 @@ class Proxy:
     def __init__(self, backends: Mapping[str, Backend]) -> None:
         self._backends = backends
 
-    def relay(
+    def relay(  # noqa: PLR0913 - what a request is made of
         self,
         allow: Allow,
         head: RequestHead,

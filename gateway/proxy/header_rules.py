@@ -94,7 +94,7 @@ class UpRules:
                 self._drops[name] = answer
         return answer
 
-    def lines_up(
+    def lines_up(  # noqa: PLR0913 - what a head is made of
         self,
         ordinary: Sequence[FieldLine],
         special: Sequence[FieldLine],

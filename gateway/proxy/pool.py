@@ -106,7 +106,7 @@ class _Turn:
 
     __slots__ = ("fresh", "outcome", "without")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument a setting
         self, outcome: "asyncio.Future[UpstreamConnection | Target]", without: Target | None, *, fresh: bool
     ) -> None:
         self.outcome = outcome
@@ -121,7 +121,7 @@ class Pool:
     comes later finds it, and it is nobody's at no time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument a setting
         self,
         places: Sequence[Place],
         *,

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from gateway.reason import Deny
 
 
-class UpstreamFailed(Exception):
+class UpstreamFailed(Exception):  # noqa: N818 - it says what is the case
     """No answer, or none that can be used. `timeout`: it was time that ran out."""
 
     def __init__(self, message: str, *, timeout: bool = False) -> None:

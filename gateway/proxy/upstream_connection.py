@@ -65,7 +65,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
         """See asyncio. It is read into and taken out of without a wait, so that one buffer does for all connections."""
         return _READ_BUFFER
 
@@ -90,7 +90,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             exchange.ended()
         return self.exchange is not None and tls is None
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
         """See asyncio."""
         exchange, self.exchange = self.exchange, None
         self._owner.gone(self)

@@ -60,7 +60,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
 class Admission:
     """Who may pass one listener."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, and what it decides by
         self,
         tokens: Tokens,
         store: TokenStore,
@@ -106,7 +106,7 @@ class Admission:
             if not isinstance(outcome, Pending):
                 return outcome
             principal = outcome.principal
-            assert principal is not None
+            assert principal is not None  # noqa: S101 - `_judge` leaves nothing else pending
         digest = await self._resign(principal, pending.credential, request_id)
         # That took its time: the token that was proved may be another one by now, or none.
         found = await self._in_force(principal, address)

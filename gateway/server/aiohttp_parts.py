@@ -86,7 +86,7 @@ class AiohttpConnection(RequestHandler):
     __slots__ = ()
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server, loop=server._loop)
+        super().__init__(server, loop=server._loop)  # noqa: SLF001 - as aiohttp does it
         self._parser = None  # a connection that is idle has no use for its memory
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -36,7 +36,8 @@ def client_address(
     """The client's address: the first, from right to left, that is not a trusted proxy's.
 
     `trusts`: whether a peer is a proxy of ours (None: it came by a Unix socket); `forwarded_for`: the values of all
-    `X-Forwarded-For` fields, believed only as far as a trusted proxy wrote them. None: a trusted proxy passed on something that is no address; no condition holds then.
+    `X-Forwarded-For` fields, believed only as far as a trusted proxy wrote them. None: a trusted proxy passed on
+    something that is no address; no condition holds then.
     """
     hops = [hop.strip(" \t") for hop in b",".join(forwarded_for).decode("latin-1").split(",")]
     address = peer

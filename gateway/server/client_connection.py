@@ -241,7 +241,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         super().connection_made(transport)
-        assert self.transport is not None
+        assert self.transport is not None  # noqa: S101 - it has just been set
         self.transport.set_write_buffer_limits(_WRITE_BUFFER)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -323,7 +323,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def close(self) -> None:
         """See aiohttp: told before `shutdown`, which does it."""
 
-    async def shutdown(self, timeout: float | None = None) -> None:
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
         """See aiohttp: whoever is here still is cut off."""
         if self.exchange is not None:
             self.abort()

@@ -172,7 +172,7 @@ class Handler:
         """Whether it may pass, as far as that is known without waiting."""
         door = self._door
         head = exchange.head
-        assert head is not None
+        assert head is not None  # noqa: S101 - it was read
         if connection.client.trusted:
             address = client_address(connection.peer, head.values(b"x-forwarded-for"), self.is_trusted)
             exchange.address, exchange.ip = address, str(address or "")
@@ -219,7 +219,7 @@ class Handler:
     ) -> Allow | Answer | Deny:
         """The answer, or an Allow of what is to be forwarded."""
         door, head = self._door, exchange.head
-        assert head is not None
+        assert head is not None  # noqa: S101 - it was read
         if outcome is None:
             outcome = self._judge(connection, exchange)
             if door.pages is not None and not _is_refused_host(outcome):
@@ -227,7 +227,7 @@ class Handler:
                 if page is not None:
                     return page
         if isinstance(outcome, Pending):
-            assert door.admission is not None
+            assert door.admission is not None  # noqa: S101 - who else had it pending?
             outcome = self._note(
                 exchange,
                 head,
@@ -235,7 +235,7 @@ class Handler:
             )
         if isinstance(outcome, Allow) and outcome.route.operation:
             return await self._call(connection, exchange, outcome, head)
-        assert not isinstance(outcome, Pending)
+        assert not isinstance(outcome, Pending)  # noqa: S101 - `resolve` leaves none
         return outcome
 
     async def _call(self, connection: ClientConnection, exchange: Exchange, allow: Allow, head: Head) -> Answer | Deny:

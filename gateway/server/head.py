@@ -161,7 +161,7 @@ class HeadReader:
             (ordinary if read.role is _ORDINARY else special).append(read)
         return self._finish(line, ordinary, special, fresh, credentials, end + len(_END))
 
-    def _finish(
+    def _finish(  # noqa: PLR0913, PLR0917 - what `_judge` has gathered
         self,
         line: tuple[str, Target, bool],
         ordinary: list[FieldLine],

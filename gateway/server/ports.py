@@ -33,7 +33,7 @@ class TokenApi(Protocol):
 class Forwarder(Protocol):
     """The way to the upstreams."""
 
-    def relay(
+    def relay(  # noqa: PLR0913 - what a request is made of
         self,
         allow: Allow,
         head: RequestHead,

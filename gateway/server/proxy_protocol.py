@@ -183,7 +183,7 @@ def _remainders() -> Iterator[int]:
     """For each byte, what the polynomial leaves of it, bits reflected (RFC 9260, appendix A)."""
     for remainder in range(256):
         for _ in range(8):
-            remainder = (remainder >> 1) ^ (0x82F63B78 if remainder & 1 else 0)
+            remainder = (remainder >> 1) ^ (0x82F63B78 if remainder & 1 else 0)  # noqa: PLW2901
         yield remainder
 
 

@@ -66,7 +66,7 @@ Work = Callable[[Callable[[], None], asyncio.Event], Coroutine[Any, Any, None]]
 """`work(begun, stop)`: calls `begun` once it serves; when `stop` is set it finishes what is under way, and returns."""
 
 
-class WorkersFailed(Exception):
+class WorkersFailed(Exception):  # noqa: N818 - it says what is the case
     """No worker could start. One line; the log says more."""
 
 
@@ -186,7 +186,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     num_workers: int
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it calls, each by its name
         self,
         fleet: Fleet,
         listeners: Sequence[socket],
@@ -382,8 +382,8 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._ends = True
         timeouts = [worker.fleet.end_timeout for worker in self.WORKERS.values()]
         self.cfg.set("graceful_timeout", _HASTE if self._in_haste else math.ceil(max(timeouts, default=0)))
-        # The arbiter's own way to close them removes the files of Unix sockets too, and fails where one is gone: whose file
-        # it is by now, `unix_listener` knows.
+        # The arbiter's own way to close them removes the files of Unix sockets too, and fails where one is gone: whose
+        # file it is by now, `unix_listener` knows.
         for sock in self.LISTENERS:
             sock.close()
         self.LISTENERS = []

@@ -334,7 +334,7 @@ return redis.call('ZRANGE', KEYS[1], first, first + ARGV[3] - 1, 'WITHSCORES')
 class _Export:
     """One walk over owners and their tokens, in the order of the lists."""
 
-    def __init__(self, client: Any, output: _Output, progress: Progress) -> None:
+    def __init__(self, client: Any, output: _Output, progress: Progress) -> None:  # noqa: ANN401 - redis-py's types
         self._client = client
         self._output = output
         self._progress = progress

@@ -193,7 +193,7 @@ class _Walk:
     def __init__(
         self,
         store: RedisStore,
-        client: Any,
+        client: Any,  # noqa: ANN401 - redis-py's types are generic in its settings
         clock: Callable[[], float],
         progress: Progress,
         *,

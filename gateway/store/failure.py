@@ -16,7 +16,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterCrossSlotError,
     ClusterDownError,
-    ConnectionError,
+    ConnectionError,  # noqa: A004 - redis-py's own; Python's is an OSError
     MasterDownError,
     MovedError,
     NoPermissionError,

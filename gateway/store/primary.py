@@ -47,13 +47,13 @@ class _Pool(ConnectionPool):
     server is away when it has waited in vain.
     """
 
-    def __init__(self, clients: "Clients", patience: float, **options: Any) -> None:
+    def __init__(self, clients: "Clients", patience: float, **options: Any) -> None:  # noqa: ANN401 - redis-py's
         super().__init__(**options)
         self._clients = clients
         self._patience = patience
         self._turns = asyncio.Semaphore(_CONNECTIONS)
 
-    async def get_connection(self, *words: Any, **options: Any) -> AbstractConnection:
+    async def get_connection(self, *words: Any, **options: Any) -> AbstractConnection:  # noqa: ANN401 - redis-py's signature
         try:
             async with asyncio.timeout(self._patience):
                 await self._turns.acquire()
@@ -65,7 +65,7 @@ class _Pool(ConnectionPool):
             self._turns.release()
             raise
 
-    async def _get(self, *words: Any, **options: Any) -> AbstractConnection:
+    async def _get(self, *words: Any, **options: Any) -> AbstractConnection:  # noqa: ANN401 - redis-py's signature
         if self._clients.gone:
             raise ClientGoneError("this server was given up")
         connection: AbstractConnection = await super().get_connection(*words, **options)  # type: ignore[no-untyped-call]
@@ -182,7 +182,7 @@ class Primary:
         self,
         where: Server | Sentinels | Cluster,
         *,
-        sentinel_password: Sensitive = Sensitive(""),
+        sentinel_password: Sensitive = Sensitive(""),  # noqa: B008 - it never changes
     ) -> None:
         self._where = where
         self._sentinel_password = sentinel_password
@@ -345,7 +345,7 @@ class Primary:
             raise
         return clients
 
-    async def _ask_itself(self, reader: Any) -> None:
+    async def _ask_itself(self, reader: Any) -> None:  # noqa: ANN401 - redis-py types an answer by what any setting makes of it
         async with mapped():
             role = await reader.execute_command("ROLE")
             if self.sharded:

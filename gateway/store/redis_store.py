@@ -31,7 +31,7 @@ _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
 }
 
 
-class StoreRefused(Exception):
+class StoreRefused(Exception):  # noqa: N818 - it says what is the case
     """The store is there, and must not be used with these settings. One line with the remedy."""
 
 
@@ -250,7 +250,7 @@ class RedisStore:
 
     async def _read(
         self,
-        client: Any,
+        client: Any,  # noqa: ANN401 - redis-py's types are generic in its settings
         token_ids: Sequence[str],
     ) -> list[tuple[Token, bytes, bytes | None] | StoreUnavailable | None]:
         found: list[Token | StoreUnavailable | None] = []
@@ -268,7 +268,7 @@ class RedisStore:
             for token, raw in zip(found, raws, strict=True)
         ]
 
-    async def page(
+    async def page(  # noqa: PLR0913 - see `TokenStore.page`
         self, owner: OwnerRef, *, start: int, count: int, descending: bool, include_expired: bool, now: float
     ) -> Page:
         """See `TokenStore.page`."""
@@ -378,7 +378,7 @@ class RedisStore:
             raw = await reader.get(keys.owner_key(ref.key))
         return (decode_owner(raw, ref), raw) if raw else None
 
-    async def change_owner(
+    async def change_owner(  # noqa: PLR0913, PLR0917 - what, in whose place, and who says so
         self, ref: OwnerRef, old: bytes, new: Owner | None, action: Action, by: Actor, now: float
     ) -> bytes:
         """Put `new` (None: nothing) in the place of exactly the document `old` (b"": none), else Conflict; returns the
@@ -445,7 +445,7 @@ class RedisStore:
         }
         await self._change_all([_Change(scripts.ENTRY, (), [], [], fields, keys.DENIED_AUDIT)], now)
 
-    async def _change(
+    async def _change(  # noqa: PLR0913, PLR0917 - a change's parts
         self,
         script: str,
         what: Sequence[str],

@@ -38,7 +38,7 @@ if redis.call('HGET', KEYS[1], 'schema') == ARGV[1] then redis.call('HSET', KEYS
 """
 
 
-async def _list_the_living(client: Any) -> None:
+async def _list_the_living(client: Any) -> None:  # noqa: ANN401 - redis-py's types are generic in its settings
     prefix = keys.tokens_key("").encode()
     async for name in client.scan_iter(match=prefix + b"*", count=_AT_ONCE):
         owner = name.removeprefix(prefix)

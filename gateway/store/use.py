@@ -84,7 +84,9 @@ class Uses:
 
     # Gathering.
 
-    def count(self, token_id: str, route: str, result: str, address: str, now: float, times: int = 1) -> None:
+    def count(  # noqa: PLR0913, PLR0917 - what is counted
+        self, token_id: str, route: str, result: str, address: str, now: float, times: int = 1
+    ) -> None:
         """See `access_log.CountUse`."""
         gathered = self._gathered.get(token_id)
         key = (route, result)

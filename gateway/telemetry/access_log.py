@@ -66,7 +66,9 @@ class Ended(Protocol):
 class CountUse(Protocol):
     """Where it is counted what tokens are used for."""
 
-    def __call__(self, token_id: str, route: str, result: str, address: str, now: float, times: int) -> None:
+    def __call__(  # noqa: PLR0913, PLR0917 - what is counted
+        self, token_id: str, route: str, result: str, address: str, now: float, times: int
+    ) -> None:
         """Count requests of a token that proved itself; `route` "" where there is none. No I/O, and never raises.
 
         `result`: "allowed", or why not (a `Reason`); `now`: Unix seconds.

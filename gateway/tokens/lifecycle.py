@@ -28,7 +28,9 @@ def effective_status(token: Ending, now: float) -> Status:
     return token.status
 
 
-def issue(draft: Draft, *, token_id: str, owner: OwnerRef, issued_by: str, digest: Digest, now: float) -> Token:
+def issue(  # noqa: PLR0913 - the parts of a record, each by name
+    draft: Draft, *, token_id: str, owner: OwnerRef, issued_by: str, digest: Digest, now: float
+) -> Token:
     """A new token out of `draft`."""
     return Token(
         schema=SCHEMA,
