@@ -94,7 +94,8 @@ _ROLES: Final = {
 }
 _PREFIXES: Final = {b"x-auth-": Role.CREDENTIAL, b"x-token-": Role.OURS}
 _STARTS: Final = tuple(_PREFIXES)
-_NEVER_REMEMBERED: Final = frozenset({Role.CREDENTIAL, Role.COOKIE, Role.SET_COOKIE, Role.OTHER_SPELLING})
+NEVER_REMEMBERED: Final = frozenset({Role.CREDENTIAL, Role.COOKIE, Role.SET_COOKIE, Role.OTHER_SPELLING})
+"""Lines that hold a secret, or may."""
 
 
 class FieldLine(msgspec.Struct, frozen=True, gc=False):
@@ -209,5 +210,5 @@ class KnownLines:
     def learn(self, fresh: Iterable[tuple[bytes, FieldLine]]) -> None:
         """Lines that were not known, with their meanings, have appeared."""
         for line, field in fresh:
-            if field.role not in _NEVER_REMEMBERED and field.plain not in self._never:
+            if field.role not in NEVER_REMEMBERED and field.plain not in self._never:
                 self._seen.learn(line, field)

@@ -106,7 +106,7 @@ class Proxy:
         framing = b""
         if head.has_body:
             framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
-            if head.expects_continue and body is None:
+            if head.expects_continue:
                 framing += b"Expect: 100-continue\r\n"
         elif head.length is not None:
             framing = b"Content-Length: 0\r\n"
@@ -122,7 +122,7 @@ class Proxy:
                 body or b"",
                 body is None,
                 length is None,
-                body is None and head.expects_continue,
+                head.has_body and head.expects_continue,
                 upgrade,
             ),
         )

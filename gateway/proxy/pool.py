@@ -13,7 +13,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.ports import UpstreamFailed
-from gateway.proxy.upstream_connection import UpstreamConnection
+from gateway.proxy.upstream_connection import READ_SIZE, UpstreamConnection
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,7 @@ class Target:
         host, port, authority = place
         self._pool = pool
         self.host_line = f"Host: {authority}\r\n".encode("ascii")
+        self.read_buffer = pool.read_buffer
         self.host, self.port, self.tls = host, port, tls
         self.idle: list[UpstreamConnection] = []
         self.pending = 0
@@ -106,7 +107,7 @@ class _Turn:
 
     __slots__ = ("fresh", "outcome", "without")
 
-    def __init__(  # noqa: PLR0913 - one argument a setting
+    def __init__(
         self, outcome: "asyncio.Future[UpstreamConnection | Target]", without: Target | None, *, fresh: bool
     ) -> None:
         self.outcome = outcome
@@ -137,6 +138,7 @@ class Pool:
         """
         self._loop = asyncio.get_running_loop()
         self._name = name
+        self.read_buffer = memoryview(bytearray(READ_SIZE))
         self._targets = [Target(self, place, tls) for place in places]
         self._most = max_connections
         self._connect_timeout = connect_timeout
@@ -244,10 +246,9 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await target.connect()
-            if (
-                connection.transport.is_closing()
-            ):  # its end came before anybody could hear of it, and does not come again
-                raise ConnectionResetError
+            if connection.transport.is_closing():
+                # Its end came before anybody could hear of it, and does not come again.
+                raise ConnectionResetError  # noqa: TRY301 - as if it had come a moment earlier
         except BaseException as error:
             target.pending -= 1
             self._forget(target)

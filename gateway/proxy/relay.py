@@ -14,9 +14,9 @@ import structlog
 
 from gateway.proxy.body import BodyFault, ChunkedBody, Decoder, LengthBody, UntilClose
 from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.field_line import KnownLines, Role, SeenTwice
+from gateway.proxy.field_line import NEVER_REMEMBERED, KnownLines, Role, SeenTwice
 from gateway.proxy.header_rules import lines_down, trailers_down
-from gateway.proxy.pool import Pool, Target
+from gateway.proxy.pool import NotConnected, Pool, Target
 from gateway.proxy.ports import ClientSide, UpstreamFailed
 from gateway.proxy.response_head import ResponseHead, read_response_head
 from gateway.proxy.upstream_connection import UpstreamConnection
@@ -84,7 +84,8 @@ class AnswerReader:
             # An interim answer is kept by nobody, so that none has to be told that it is one person's.
             down = lines_down(head.ordinary, head.special, head.options, self._passed, private=head.status >= _OK)
             found = head, _status_line(head) + down
-            self._heads.learn(raw, found)
+            if not any(field.role in NEVER_REMEMBERED for field in head.special):
+                self._heads.learn(raw, found)
         return found
 
 
@@ -123,6 +124,7 @@ class Relay:
         "_decoder",
         "_failed_at",
         "_interim",
+        "_is_full",
         "_is_held",
         "_is_read",
         "_may_keep",
@@ -150,6 +152,8 @@ class Relay:
         self._may_keep = False
         self._is_read = not request.streamed
         self._sent_body = False
+        self._is_full = False
+        """The upstream has not taken all that was sent to it."""
         self._is_held = self._client_ended = self._upstream_ended = False
 
     # Up.
@@ -169,22 +173,28 @@ class Relay:
             try:
                 connection = await pool.acquire(self._failed_at, fresh=self._retried)
             except UpstreamFailed as failed:
-                if self._retried or not pool.has_others:
+                may_go_on = pool.has_others and not self._retried and self._state is not _OVER
+                if not may_go_on or not isinstance(failed, NotConnected):
                     self._fail(failed)
                     return
-                self._retried = True  # nothing was sent: another target may do
+                self._retried, self._failed_at = True, failed.target  # nothing was sent: another target may do
+                continue
+            if self._state is _OVER:  # nobody wants it any more
+                connection.abort()
             else:
                 self._send_on(connection)
-                return
+            return
 
     def _send_on(self, connection: UpstreamConnection) -> None:
         request = self._request
         self._connection = connection
         connection.exchange = self
+        self._is_full = False
         connection.write(b"%b%b%b%b" % (request.line, connection.host, request.fields, request.body))
         if self._is_read or request.expects_continue:
             self._where.response_timeout.arm(self)
-        if request.streamed:
+        # The connection before this one may have held the client up.
+        if (request.streamed or self._retried) and not self._is_full:
             self._client.resume_body()
 
     def send(self, data: bytes) -> None:
@@ -192,12 +202,14 @@ class Relay:
         connection = self._connection
         if connection is None or not data:
             return
-        self._sent_body = True
+        if not self._sent_body:
+            self._sent_body = True
+            self._where.response_timeout.disarm(self)  # who was to wait for a 100 does not
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked else data)
 
     def finish(self) -> None:
         """The streamed body has been sent to its end."""
-        self._is_read = True
+        self._is_read = self._sent_body = True
         connection = self._connection
         if connection is None:
             return
@@ -217,12 +229,14 @@ class Relay:
 
     def upstream_full(self) -> None:
         """See `upstream_connection.Exchange`."""
-        if not self._is_read:
+        self._is_full = True
+        if not self._is_read and (self._state is _SENDING or self._state is _HEAD):
             self._where.response_timeout.arm(self)
         self._client.hold_body()
 
     def upstream_ready(self) -> None:
         """See `upstream_connection.Exchange`."""
+        self._is_full = False
         if not self._is_read:
             self._where.response_timeout.disarm(self)
         self._client.resume_body()
@@ -234,7 +248,7 @@ class Relay:
         state = self._state
         try:
             if state is _BODY:
-                self._pass_down(b"", data)
+                self._pass_down(b"", self._decoder.decode(data))
             elif state is _SENDING or state is _HEAD:
                 self._receive_head(data)
             elif state is _TUNNEL:
@@ -272,7 +286,7 @@ class Relay:
         self._interim += 1
         if self._interim > _MOST_INTERIM:
             raise UpstreamFailed("interim answers without end")
-        if self._is_read:
+        if self._is_read or self._is_full:
             self._where.response_timeout.arm(self)
         else:  # the client may send its body now, in its own time
             self._where.response_timeout.disarm(self)
@@ -298,25 +312,26 @@ class Relay:
                 framing_line = b"Transfer-Encoding: chunked\r\n" + _trailer_lines(head)
             else:
                 ends_with_close = True
-        self._may_keep = head.keep_alive and type(self._decoder) is not UntilClose
-        self._state = _BODY
+        # A 204 that says that something follows may mean it: then that is nobody's answer.
+        odd = status == _NO_CONTENT and (framing.chunked or framing.length)
+        self._may_keep = head.keep_alive and type(self._decoder) is not UntilClose and not odd
+        self._state = _BODY  # a body that is malformed is a reset from here on, however its bytes come
+        payload = b""
+        if self._decoder.complete:
+            self._decoder.rest = data
+        elif data:
+            payload = self._decoder.decode(data)
         down = b"%bX-Request-Id: %b\r\n%b%b\r\n" % (
             down,
             client.request_id,
             framing_line,
             client.begin(status, ends_with_close=ends_with_close),
         )
-        if self._decoder.complete:
-            self._decoder.rest = data
-            client.write(down)
-            self._complete()
-        else:
-            self._pass_down(down, data)
+        self._pass_down(down, payload)
 
-    def _pass_down(self, down: bytes, data: bytes) -> None:
-        """Write `down`, then the payload in `data`; at the end of the body its end, too."""
+    def _pass_down(self, down: bytes, payload: bytes) -> None:
+        """Write `down`, then `payload`; at the end of the body its end, too."""
         decoder = self._decoder
-        payload = decoder.decode(data) if data else b""
         if self._chunked_down:
             if payload:
                 down = b"%b%x\r\n%b\r\n" % (down, len(payload), payload)
@@ -336,12 +351,13 @@ class Relay:
         self._state = _OVER
         connection, self._connection = self._connection, None
         if connection is not None:
-            if self._may_keep and self._is_read and not self._decoder.rest:
+            if self._may_keep and self._is_read and not self._is_full and not self._decoder.rest:
                 if self._is_held:
                     connection.transport.resume_reading()
                 self._where.pool.release(connection)
             else:
                 self._where.response_timeout.disarm(self)
+                self._where.pool.answered(connection)
                 connection.abort()
         self._client.done()
 
@@ -364,6 +380,8 @@ class Relay:
         if not self._request.upgrade or named != [b"websocket"] or b"upgrade" not in head.options:
             raise UpstreamFailed("a 101 that nobody asked for")
         self._state = _TUNNEL
+        if self._connection is not None:
+            self._where.pool.answered(self._connection)
         self._client.begin(head.status, ends_with_close=True)
         self._client.write(
             b"%bX-Request-Id: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%b"
@@ -395,7 +413,9 @@ class Relay:
         """See `upstream_connection.Exchange`."""
         if self._state is _TUNNEL:
             self._upstream_ended = True
-            if self._client_ended or not self._client.end_sending():
+            connection = self._connection
+            stays = connection is not None and connection.transport.can_write_eof()
+            if self._client_ended or not stays or not self._client.end_sending():
                 self._leave()
                 self._client.done()
         elif self._state is _BODY:
@@ -434,15 +454,18 @@ class Relay:
         """There is nobody to answer any more, or he must not be: the upstream may stop."""
         self._leave()
 
-    def _give_up_connection(self) -> Target | None:
-        """Close the connection; returns its target where that is to blame: one that was kept may end at any time."""
+    def _give_up_connection(self, *, timeout: bool = False) -> Target | None:
+        """Close the connection; returns its target where that is to blame: a connection that was kept may end at any
+        time, and so may a tunnel. `timeout`: it has not ended.
+        """
         self._where.response_timeout.disarm(self)
         connection, self._connection = self._connection, None
         if connection is None:
             return None
         target = self._where.pool.target_of(connection)
         connection.abort()
-        if target is None or (connection.used and self._state is _SENDING):
+        ended = not timeout and connection.used and self._state is _SENDING
+        if target is None or ended or self._state is _TUNNEL:
             return None
         self._where.pool.failed(target)
         return target
@@ -453,7 +476,7 @@ class Relay:
         if state is _OVER:
             return
         log.info("upstream failed", request_id=self._client.request_id.decode("ascii"), error=str(failed))
-        self._give_up_connection()
+        self._give_up_connection(timeout=failed.timeout)
         self._state = _OVER
         if state is _SENDING or state is _HEAD:
             self._client.fail(Deny(reason=Reason.UPSTREAM_TIMEOUT if failed.timeout else Reason.UPSTREAM_UNREACHABLE))

@@ -6,9 +6,10 @@ from typing import Final, Protocol, cast
 
 from gateway.proxy.tls import is_ended
 
-_READ_BUFFER: Final = bytearray(64 * 1024)
-"""What one read brings at most, and so what a client that does not keep up makes us hold: uvloop's own is 256 KiB."""
-_READ: Final = memoryview(_READ_BUFFER)
+READ_SIZE: Final = 64 * 1024
+"""Bytes that one read brings at most, and so what a client that does not keep up makes us hold: uvloop's own are 256
+KiB.
+"""
 _WRITE_BUFFER: Final = 0
 """Bytes that the transport may hold before it says stop: what the kernel does not take is waited for."""
 
@@ -33,9 +34,12 @@ class Exchange(Protocol):
 
 
 class Owner(Protocol):
-    """Who keeps connections, all to one place. `host_line`: of each request that is sent there."""
+    """Who keeps connections, all to one place, and all on one loop."""
 
     host_line: bytes
+    """Of each request that is sent there."""
+    read_buffer: memoryview
+    """READ_SIZE bytes: read into and taken out of without a wait, so that one does for all connections."""
 
     def gone(self, connection: "UpstreamConnection") -> None:
         """The connection is closed, or will be in a moment."""
@@ -47,11 +51,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     A byte or an end that comes while it carries none closes it: it is nobody's answer, least of all the next request's.
     """
 
-    __slots__ = ("_owner", "exchange", "host", "transport", "used")
+    __slots__ = ("_owner", "_read", "exchange", "host", "transport", "used")
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.host = owner.host_line
+        self._read = owner.read_buffer
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.exchange: Exchange | None = None
         self.used = False
@@ -65,9 +70,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
-        """See asyncio. It is read into and taken out of without a wait, so that one buffer does for all connections."""
-        return _READ_BUFFER
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """See asyncio."""
+        return self._read
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
@@ -75,7 +80,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if exchange is None:
             self.abort()
         else:
-            exchange.received(_READ[:nbytes].tobytes())
+            exchange.received(self._read[:nbytes].tobytes())
 
     def eof_received(self) -> bool:
         """See asyncio. True: our own half stays open, for a tunnel; TLS has no such thing."""
@@ -93,9 +98,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
         """See asyncio."""
         exchange, self.exchange = self.exchange, None
-        self._owner.gone(self)
         if exchange is not None:
-            exchange.lost()
+            exchange.lost()  # first: whose connection it was, is known until it is gone
+        self._owner.gone(self)
 
     def pause_writing(self) -> None:
         """See asyncio."""

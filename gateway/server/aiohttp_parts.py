@@ -1,44 +1,28 @@
 """What we lean on of aiohttp's server, private parts among it: all of it stands in this module.
 
 aiohttp's `Server` makes the connections, keeps the list of them and ends them; a connection of ours takes the place of
-its `RequestHandler` in all of that. The parser, the task and the timers that a `RequestHandler`
-starts for itself in `connection_made` are never started: that method, and the others in which aiohttp would touch them,
-are ours. `missing_parts` tells what a new version has moved.
+its `RequestHandler` in all of that. The parser, the task and the timers that a `RequestHandler` starts for itself in
+`connection_made` are never started: that method, and the others in which aiohttp would touch them, are ours.
+`missing_parts` tells what a new version has moved.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 from aiohttp import web
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
-_PARTS: Final = {
-    web.Server: ("_connections", "_loop", "connection_made", "connection_lost", "pre_shutdown", "shutdown"),
-    RequestHandler: ("_manager", "_task_handler", "connection_made", "connection_lost", "close", "shutdown"),
-    BaseProtocol: ("transport", "_parser"),
+_PARTS: Final[Mapping[type, Sequence[str]]] = {
+    web.Server: ("connections", "connection_made", "connection_lost", "shutdown"),
+    RequestHandler: ("transport", "_manager", "_task_handler", "_parser"),
 }
+"""Methods and attributes. Those of a `RequestHandler` are slots, and so its class has them too."""
 
 
 def missing_parts() -> list[str]:
     """Parts that we lean on, and that this aiohttp does not have."""
-    instances: dict[type, object] = {
-        RequestHandler: RequestHandler.__slots__ + tuple(vars(RequestHandler)),
-        BaseProtocol: BaseProtocol.__slots__ + tuple(vars(BaseProtocol)),
-    }
-    missing = []
-    for kind, names in _PARTS.items():
-        known = instances.get(kind)
-        for name in names:
-            has_it = (
-                name in known
-                if isinstance(known, tuple)
-                else name in web.Server.__init__.__code__.co_names + tuple(vars(kind))
-            )
-            if not has_it:
-                missing.append(f"{kind.__name__}.{name}")
-    return missing
+    return [f"{kind.__name__}.{name}" for kind, names in _PARTS.items() for name in names if not hasattr(kind, name)]
 
 
 class Server(web.Server):
@@ -48,6 +32,8 @@ class Server(web.Server):
         """`make`: a connection for the server that it is given. Must be made while the loop runs."""
         super().__init__(_never_called)
         self._make = make
+        self.size = 0
+        """How many connections there are."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -58,22 +44,19 @@ class Server(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """See aiohttp."""
         super().connection_made(handler, transport)
+        self.size += 1
         self._empty.clear()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """See aiohttp."""
         super().connection_lost(handler, exc)
-        if not self._connections:
+        self.size -= 1
+        if not self.size:
             self._empty.set()
 
     async def emptied(self) -> None:
         """Wait until there is no connection."""
         await self._empty.wait()
-
-    @property
-    def size(self) -> int:
-        """How many connections there are."""
-        return len(self._connections)
 
 
 async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
@@ -86,8 +69,9 @@ class AiohttpConnection(RequestHandler):
     __slots__ = ()
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server, loop=server._loop)  # noqa: SLF001 - as aiohttp does it
-        self._parser = None  # a connection that is idle has no use for its memory
+        # It would log by itself, and parse: what it has for that is memory of a connection that is idle.
+        super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+        self._parser = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is known to the server."""

@@ -458,6 +458,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._pending = self._pending[head.length :]
         self._body = NO_BODY
         self._state = _BUSY
+        if not self._pending:
+            self._resume()
         return body
 
     def stream_to(self, sink: BodySink) -> None:
@@ -580,7 +582,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             return
         is_head = exchange.head is not None and exchange.head.method == "HEAD"
         first_lines = _first_lines(answer.status, answer.fields)  # if that fails, nothing was begun
-        connection = self.begin(answer.status, ends_with_close=False)
+        connection = self.begin(answer.status, ends_with_close=self._has_too_much_left())
         length = b"" if answer.status in _WITHOUT_LENGTH else b"Content-Length: %d\r\n" % len(answer.body)
         self.write(
             b"%b%bX-Request-Id: %b\r\n%b%b%b\r\n%b"
@@ -595,6 +597,13 @@ class ClientConnection(AiohttpConnection, ClientSide):
             )
         )
         self.done()
+
+    def _has_too_much_left(self) -> bool:
+        """Whether more of the request is still to come than would be read for the sake of the next one."""
+        head = self.exchange.head if self.exchange is not None else None
+        if head is None or head.length is None or self._body.complete:
+            return False
+        return head.length - self._received > _DISCARDED
 
     def done(self) -> None:
         """See `ClientSide.done`."""

@@ -133,6 +133,7 @@ class Handler:
             else:
                 self._forward(connection, exchange, outcome)
         except Exception:  # the outermost edge: fail closed, and say so in the log
+            log.exception("request failed", request_id=exchange.request_id.decode("ascii"))
             self._give_up(connection, exchange)
 
     def spawn(
@@ -148,6 +149,7 @@ class Handler:
         try:
             await work
         except Exception:  # the outermost edge: fail closed, and say so in the log
+            log.exception("request failed", request_id=exchange.request_id.decode("ascii"))
             self._give_up(connection, exchange)
 
     def refuse(self, connection: ClientConnection, exchange: Exchange, deny: Deny) -> None:
@@ -300,7 +302,6 @@ class Handler:
 
     def _give_up(self, connection: ClientConnection, exchange: Exchange) -> None:
         """Answer that we failed, if nothing was answered yet; else break off."""
-        log.exception("request failed", request_id=exchange.request_id.decode("ascii"))
         if exchange.relay is not None:
             exchange.relay.client_gone()
         if exchange.status:

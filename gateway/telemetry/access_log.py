@@ -8,9 +8,11 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from select import PIPE_BUF
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -88,7 +90,9 @@ class AccessLog:
         write: Callable[[bytes], object] | None = None,
         count_use: CountUse | None = None,
     ) -> None:
-        """`write` takes lines of JSON; None: standard error. `count_use`: told what tokens were used for."""
+        """`write` takes some lines of JSON, and never raises; None: standard error. `count_use`: told what tokens were
+        used for.
+        """
         self._enabled = enabled
         self._console = is_console(format_)
         self._write = write or _to_stderr
@@ -143,7 +147,8 @@ class AccessLog:
                 )
                 for each, kind in zip(waiting, of_each, strict=True)
             ]
-            self._write(b"".join(lines))
+            for piece in _pieces(lines):
+                self._write(piece)
 
     def _count(self, kinds: Mapping[Kind, int], at: float) -> None:
         """Most of what ends within a quarter of a second is alike: it is counted as one."""
@@ -192,6 +197,20 @@ def _timestamp(at: float) -> bytes:
     return b"%b.%06dZ" % (_second(second), int((at - second) * 1e6))
 
 
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """`lines` together, as many as a pipe takes at once (pipe(7)): in more, another worker's might stand."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > PIPE_BUF:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    yield b"".join(piece)
+
+
 def _to_stderr(lines: bytes) -> None:
-    sys.stderr.buffer.write(lines)
-    sys.stderr.buffer.flush()
+    with suppress(OSError):  # a log that nobody takes changes no answer
+        sys.stderr.buffer.write(lines)
+        sys.stderr.buffer.flush()

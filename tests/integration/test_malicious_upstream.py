@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.data_plane import DataPlane, Loop, Way, captured_by_thread, four_planes, home, verdicts
+from support.data_plane import DataPlane, captured_by_thread, four_planes, home, unlike, verdicts
 from support.http_cases.case import Case
 from support.http_cases.words import BREAK, GETS_OK, LEAVE, RESET, ask, post, seen, seen_hello, talk
 from support.raw_client import OPEN, Answer, ClientStep, Gets, NoAnswer, RawClient, refused
@@ -25,13 +25,6 @@ GETS_502 = refused(502, 10502)
 def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DataPlane, ...]]:
     with captured_by_thread(), home(tmp_path_factory.mktemp("home")) as where, four_planes(where) as planes:
         yield planes
-
-
-@pytest.fixture(scope="module")
-def two(planes: tuple[DataPlane, ...]) -> tuple[DataPlane, ...]:
-    """Each event loop, and each way, once."""
-    kinds = (f"{Loop.UVLOOP.value}, {Way.AT_ONCE.value}", f"{Loop.ASYNCIO.value}, {Way.TASK.value}")
-    return tuple(plane for plane in planes if plane.name in kinds)
 
 
 # Early ends.
@@ -114,9 +107,9 @@ def play_cuts(name: str, end: Step, planes: Sequence[DataPlane], deliveries: Seq
 @pytest.mark.parametrize("end", [pytest.param(LEAVE, id="FIN"), pytest.param(BREAK, id="RST")])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_that_ends_early_at_any_byte_is_a_502_or_a_reset(
-    name: str, end: Step, two: tuple[DataPlane, ...]
+    name: str, end: Step, planes: tuple[DataPlane, ...]
 ) -> None:
-    play_cuts(name, end, two, WHOLE)
+    play_cuts(name, end, unlike(planes), WHOLE)
 
 
 @pytest.mark.deep

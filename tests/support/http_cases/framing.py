@@ -160,12 +160,10 @@ CASES = (
         post(f"Content-Length: {LARGEST_BODY}", body=b"x" * LARGEST_BODY),
         seen(method="POST", framing="length", body=b"x" * LARGEST_BODY),
     ),
-    refuses(
+    talk(
         "a length beyond the largest",
-        post(f"Content-Length: {LARGEST_BODY + 1}", body=b""),
-        413,
-        10413,
-        then=CLOSED,
+        (post(f"Content-Length: {LARGEST_BODY + 1}", body=b""), refused(413, 10413), CLOSED),
+        takes_time=True,
     ),
     talk(
         "a chunked body beyond the largest",

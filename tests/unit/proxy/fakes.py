@@ -329,8 +329,8 @@ class FakeTransport(asyncio.Transport):
 
     def says(self, data: bytes) -> None:
         """The upstream sends this, which comes in one read, or as many as it fills."""
-        while data:
-            assert self.is_reading(), "it is not read from"
+        assert self.is_reading(), "it is not read from"
+        while data and self.is_reading():
             buffer = self.protocol.get_buffer(-1)
             size = min(len(buffer), len(data))
             buffer[:size], data = data[:size], data[size:]

@@ -606,7 +606,8 @@ async def test_what_is_given_back_after_closing_is_not_kept() -> None:
 
 kinds = st.sampled_from(
     ["ask", "ask", "ask fresh", "ask elsewhere", "take", "give back", "give back", "lose", "lose a kept one"]
-    + ["leave", "connects", "connects", "cannot connect", "goes down", "turn"]
+    + ["leave", "lose and leave", "connects", "connects", "cannot connect", "goes down", "turn"]
+    + ["is about to close", "is given back as it closes"]
 )
 sequences = st.lists(st.tuples(kinds, st.integers(0, 7)), min_size=20, max_size=80)
 
@@ -649,6 +650,18 @@ class Model:
             case "give back" if busy:
                 connection = busy[which % len(busy)]
                 del self.busy[connection]
+                self.pool.release(connection)
+            case "lose and leave" if busy and self.asking:
+                # Who has a turn by it, is not told any more.
+                await self.step("lose" if which & 1 else "give back", which)
+                for task in self.asking:
+                    task.cancel()
+            case "is about to close" if target.idle:
+                target.idle[-1].transport.abort()  # nobody has heard of it yet
+            case "is given back as it closes" if busy:
+                connection = busy[which % len(busy)]
+                del self.busy[connection]
+                connection.transport.abort()
                 self.pool.release(connection)
             case "lose" if busy:
                 connection = busy[which % len(busy)]

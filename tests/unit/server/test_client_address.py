@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -71,6 +72,11 @@ def test_a_proxy_of_ours_is_one_in_the_networks(address: str | None, trusted: bo
     assert is_trusted(ip_address(address) if address else None, PROXIES) is trusted
 
 
+def trusting(trusted: Sequence[Network], *, unix: bool = False) -> Callable[[Address | None], bool]:
+    """Who is a proxy of ours: addresses in `trusted`, and peers on a Unix socket if `unix`."""
+    return lambda peer: unix if peer is None else is_trusted(peer, trusted)
+
+
 def test_nobody_is_trusted_without_networks() -> None:
     assert not is_trusted(PROXY, ())
 
@@ -99,7 +105,7 @@ def test_nobody_is_trusted_without_networks() -> None:
 def test_the_client_is_the_first_from_right_to_left_that_is_no_proxy_of_ours(
     peer: str | None, forwarded_for: list[bytes], address: str | None
 ) -> None:
-    found = client_address(ip_address(peer) if peer else None, forwarded_for, PROXIES)
+    found = client_address(ip_address(peer) if peer else None, forwarded_for, trusting(PROXIES))
     assert found == (ip_address(address) if address else None)
 
 
@@ -114,7 +120,24 @@ def test_the_client_is_the_first_from_right_to_left_that_is_no_proxy_of_ours(
     ],
 )
 def test_junk_from_a_proxy_of_ours_is_no_address_at_all(forwarded_for: list[bytes]) -> None:
-    assert client_address(PROXY, forwarded_for, PROXIES) is None
+    assert client_address(PROXY, forwarded_for, trusting(PROXIES)) is None
+    assert client_address(None, forwarded_for, trusting(PROXIES, unix=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "address"),
+    [
+        pytest.param([b"192.0.2.7"], "192.0.2.7", id="one hop"),
+        pytest.param([b"203.0.113.9, 192.0.2.7"], "192.0.2.7", id="what the client says is not believed"),
+        pytest.param([b"192.0.2.7, 10.0.0.2"], "192.0.2.7", id="through another proxy"),
+        pytest.param([], None, id="who says nothing has no address"),
+    ],
+)
+def test_a_peer_on_a_unix_socket_is_believed_where_it_is_a_proxy_of_ours(
+    forwarded_for: list[bytes], address: str | None
+) -> None:
+    found = client_address(None, forwarded_for, trusting(PROXIES, unix=True))
+    assert found == (ip_address(address) if address else None)
 
 
 addresses = st.ip_addresses()
@@ -123,7 +146,7 @@ networks = st.ip_addresses().map(ip_network)
 
 @given(addresses, st.lists(st.binary(max_size=20), max_size=3))
 def test_without_trust_the_peer_is_the_client_whatever_is_sent(peer: Address, forwarded_for: list[bytes]) -> None:
-    assert client_address(peer, forwarded_for, ()) == peer
+    assert client_address(peer, forwarded_for, trusting(())) == peer
 
 
 @given(st.lists(addresses, max_size=4), st.lists(networks, max_size=3))
@@ -132,4 +155,5 @@ def test_a_stranger_cannot_add_a_hop_that_counts(said: list[Address], trusted: l
     seen = STRANGER
     trusted = [network for network in trusted if seen not in network]
     forwarded_for = ", ".join(map(str, [*said, seen])).encode()
-    assert client_address(PROXY, [forwarded_for], [*PROXIES, *trusted]) == seen
+    assert client_address(PROXY, [forwarded_for], trusting([*PROXIES, *trusted])) == seen
+    assert client_address(None, [forwarded_for], trusting(trusted, unix=True)) == seen

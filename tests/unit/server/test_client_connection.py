@@ -482,6 +482,17 @@ async def test_a_client_hears_the_answer_while_it_still_sends_200_kb(wire: Wire,
     assert await wire.rest() == b""  # the end, and no reset
 
 
+async def test_what_a_client_sends_without_end_behind_an_answer_is_not_read(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(request(RECORDS, HOST))
+    for _ in range(4):
+        assert met.connection._state is State.DISCARD
+        met.transport.deliver(b"x" * 65_000)
+    met.transport.deliver(b"x" * 65_000)
+    await met.closed()
+    assert met.transport.statuses == [400]
+
+
 @ONCE
 async def test_a_rest_that_does_not_come_within_a_second_ends_the_connection(wire: Wire) -> None:
     reply = await wire.ask(request(RECORDS, b"Content-Length: 10", method=b"POST", authorized=False) + b"abc")
@@ -777,6 +788,16 @@ async def test_a_client_that_leaves_is_heard_of_though_the_last_piece_of_his_bod
     assert met.transport.is_reading
 
 
+async def test_a_client_that_leaves_is_heard_of_though_his_body_was_there_before_his_token_was_read(meet: Meet) -> None:
+    met = meet(store=Tokens(remembers=False).hold(token()))
+    met.transport.deliver(request(method=b"POST", body=b"abcdef"))
+    assert not met.transport.is_reading
+    while not met.forwarder.relays:  # noqa: ASYNC110 - nobody sets an event
+        await asyncio.sleep(0)
+    assert met.forwarder.last.body == b"abcdef"
+    assert met.transport.is_reading
+
+
 async def test_a_request_behind_a_body_that_was_held_up_waits_for_its_turn(meet: Meet) -> None:
     met = meet()
     met.transport.deliver(BEGUN)
@@ -1068,7 +1089,7 @@ async def test_a_client_may_leave_when_nothing_of_his_is_under_way(meet: Meet, s
 async def test_a_client_that_leaves_ends_his_relay_and_it_is_logged(
     meet: Meet,
     sent: bytes,
-    answered: bool,
+    answered: bool,  # noqa: FBT001 - a case's data
     ends: str,
 ) -> None:
     lines: list[bytes] = []

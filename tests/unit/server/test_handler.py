@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from support.certificates import Authority
 from support.records import (
     CATALOG,
     EVERYTHING,
@@ -22,7 +24,6 @@ from support.records import (
     USER,
     ZONE_A,
     ZONE_B,
-    owner,
     policy,
     secret_of,
     token,
@@ -39,17 +40,14 @@ from unit.server.wire import (
     RECORDS,
     ROUTE,
     TOKENS,
-    FakeForwarder,
     FakeRelay,
     FakeTokenApi,
-    Listening,
     Met,
     Reply,
     Tokens,
     Upstream,
     Way,
     Wire,
-    admission,
     check_refusal,
     door,
     forwarding,
@@ -65,8 +63,10 @@ from gateway.catalog.catalog import load_catalog
 from gateway.catalog.target import Target
 from gateway.proxy.ports import ClientSide
 from gateway.reason import Answer, Deny, Reason, succeed
+from gateway.server.client_connection import State
 from gateway.server.handler import Door, Handler
 from gateway.server.ports import Refused
+from gateway.server.tls import server_context
 from gateway.telemetry.access_log import AccessLog
 from gateway.tokens.condition import Address
 from gateway.tokens.token import Status, Token
@@ -78,6 +78,16 @@ VERIFY = b"/client/v4/user/tokens/verify"
 def ids_aside(reply: Reply) -> tuple[object, ...]:
     fields = [(name, value) for name, value in reply.fields if name not in ("x-request-id", "date")]
     return reply.status, fields, reply.body
+
+
+class Refusing:
+    """A `Forwarder` that sends nothing up."""
+
+    def __init__(self, deny: Deny) -> None:
+        self._deny = deny
+
+    def relay(self, *_: object, **__: object) -> Deny:
+        return self._deny
 
 
 @pytest.fixture
@@ -150,9 +160,7 @@ REFUSED = [
         Case(request(RECORDS, b"Content-Length: 100001", method=b"POST"), Reason.BODY_TOO_LARGE), id="too large a body"
     ),
     pytest.param(
-        Case(
-            request(RECORDS, b"Transfer-Encoding: chunked", method=b"POST") + b"junk\r\n", Reason.BAD_REQUEST
-        ),
+        Case(request(RECORDS, b"Transfer-Encoding: chunked", method=b"POST") + b"junk\r\n", Reason.BAD_REQUEST),
         id="a body that is none",
     ),
     pytest.param(Case(request(RECORDS, *[b"X: x"] * 127), Reason.HEAD_TOO_LARGE), id="129 fields"),
@@ -183,12 +191,10 @@ async def test_a_refusal_is_the_envelope_and_the_upstream_sees_no_end_of_a_reque
     assert b"password" not in reply.body
 
 
-async def test_an_upstream_that_is_not_there_is_a_refusal_too(
-    knock: Knock, stack: AsyncExitStack, store: Tokens
-) -> None:
-    async with AsyncExitStack() as gone:
-        proxy = await gone.enter_async_context(forwarding(Upstream(), kept=False))
-    wire = await knock(door(store, forwarder=proxy))
+async def test_an_upstream_that_is_not_there_is_a_refusal_too(knock: Knock, store: Tokens) -> None:
+    async with forwarding(Upstream(), kept=False) as gone:
+        pass
+    wire = await knock(door(store, forwarder=gone))
     check_refusal(await wire.ask(request()), Reason.UPSTREAM_UNREACHABLE)
     check_refusal(await wire.ask(request(method=b"POST", body=b"{}")), Reason.UPSTREAM_UNREACHABLE)
 
@@ -366,6 +372,35 @@ async def test_a_route_that_is_forwarded_is_not_served_without_a_way_there(knock
     check_refusal(await wire.ask(request()), Reason.INTERNAL_ERROR)
 
 
+async def test_what_cannot_be_sent_up_is_a_refusal(meet: Meet) -> None:
+    deny = Deny(reason=Reason.BAD_REQUEST, detail="path: not one that this API can be sent")
+    met = meet(forwarder=Refusing(deny))
+    met.transport.deliver(request(method=b"POST", body=b"{}") + request(NOWHERE))
+    assert met.transport.statuses == [400, 404]
+
+
+async def test_an_answer_over_tls_says_so_to_the_upstream(
+    stack: AsyncExitStack, open_door: Open, behind: Door, upstream: Upstream, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    ours = authority.sign("localhost")
+    opened = await open_door(behind)
+    server = await asyncio.get_running_loop().create_server(
+        opened.handler.server, "127.0.0.1", 0, ssl=server_context(ours.cert, ours.key)
+    )
+    stack.callback(server.close)
+    client = ssl.create_default_context(cafile=authority.file)
+    port = server.sockets[0].getsockname()[1]
+    wire = Wire(*await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname="localhost"))
+    assert (await wire.ask(request(method=b"POST", body=b"x" * 50_000))).status == 200
+    assert (await wire.ask(request(NOWHERE, b"Content-Length: 9", method=b"POST"))).status == 404
+    wire.send(b"x" * 9)
+    check_refusal(await wire.ask(request(RECORDS, HOST)), Reason.BAD_REQUEST)
+    assert await wire.rest() == b""
+    await wire.close()
+    assert [seen.values(b"x-forwarded-proto") for seen in upstream.requests] == [[b"https"]]
+
+
 async def test_a_token_s_end_is_obeyed_at_the_next_request_of_a_connection(
     wire: Wire, store: Tokens, upstream: Upstream
 ) -> None:
@@ -513,9 +548,7 @@ async def test_a_body_of_256_kib_reaches_the_token_api(knock: Knock, all_rights:
         ),
     ],
 )
-async def test_a_body_over_256_kib_does_not(
-    knock: Knock, all_rights: Tokens, framing: bytes, body: bytes
-) -> None:
+async def test_a_body_over_256_kib_does_not(knock: Knock, all_rights: Tokens, framing: bytes, body: bytes) -> None:
     api = FakeTokenApi()
     wire = await knock(door(all_rights, token_api=api, max_body=0))
     reply = await wire.ask(request(TOKENS, framing, method=b"POST") + body)
@@ -640,3 +673,749 @@ async def test_the_door_for_probes_has_its_pages_and_nothing_else(knock: Knock, 
     for target in (VERIFY, RECORDS, b"/pages"):
         check_refusal(await wire.ask(request(target)), Reason.NO_ROUTE)
     assert store.reads == 0
+
+
+# What nobody expected.
+
+
+class BrokenRelay(FakeRelay):
+    """With a bug, in one of its methods."""
+
+    def __init__(self, side: ClientSide, *, body: bytes | None, upgrade: bool, where: str) -> None:
+        super().__init__(side, body=body, upgrade=upgrade)
+        self._where = where
+
+    def start(self) -> bool:
+        if self._where == "start":
+            raise ZeroDivisionError("hush")
+        if self._where == "answer":
+            self.side.begin(200, ends_with_close=False)
+            self.side.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+            raise ZeroDivisionError("hush")
+        if self._where == "reconnect":
+            self.side.spawn(self.connect())
+            return True
+        return False
+
+    async def connect(self) -> None:
+        raise ZeroDivisionError("hush")
+
+
+class BrokenForwarder:
+    """A `Forwarder` with a bug, in itself or in its relay."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def relay(self, allow: object, head: object, client: object, side: ClientSide, **parts: Any) -> FakeRelay:  # noqa: ARG002
+        if self._where == "relay":
+            raise ZeroDivisionError("hush")
+        return BrokenRelay(side, where=self._where, **parts)
+
+
+class BrokenTokens(Tokens):
+    """A store with a bug."""
+
+    def look(self, token_id: str) -> CompiledToken | Deny | Miss | None:
+        if self._remembers:
+            raise ZeroDivisionError("hush")
+        return super().look(token_id)
+
+    async def fetch(self, token_id: str, address: Address | None, *, proved: bool = False) -> Any:  # noqa: ARG002
+        raise ZeroDivisionError("hush")
+
+
+class BrokenPages:
+    """`Pages` with a bug."""
+
+    async def answer(self, method: str, path: bytes) -> Answer | Deny | None:  # noqa: ARG002
+        raise ZeroDivisionError("hush")
+
+
+class BrokenCalls:
+    """`RefusedCalls` with a bug."""
+
+    def concerns(self, target: Target) -> bool:  # noqa: ARG002
+        return True
+
+    async def write(self, refused: Refused, now: float) -> None:  # noqa: ARG002
+        raise ZeroDivisionError("hush")
+
+
+@pytest.mark.parametrize(
+    ("target", "broken"),
+    [
+        pytest.param(RECORDS, {"store": BrokenTokens}, id="in the store"),
+        pytest.param(RECORDS, {"forwarder": BrokenForwarder("relay")}, id="in the forwarder"),
+        pytest.param(RECORDS, {"forwarder": BrokenForwarder("start")}, id="in the relay"),
+        pytest.param(RECORDS, {"forwarder": BrokenForwarder("connect")}, id="when it connects"),
+        pytest.param(RECORDS, {"forwarder": BrokenForwarder("reconnect")}, id="when it connects once more"),
+        pytest.param(TOKENS, {"token_api": FakeTokenApi(ZeroDivisionError("hush"))}, id="in the token API"),
+        pytest.param(
+            TOKENS, {"token_api": FakeTokenApi(Answer(status=200, fields=(("ETag", "é"),)))}, id="in its fields"
+        ),
+        pytest.param(TOKENS, {"token_api": FakeTokenApi(Answer(status=299))}, id="in its status"),
+        pytest.param(b"/page", {"pages": BrokenPages()}, id="in a page"),
+        pytest.param(NOWHERE, {"refused_calls": BrokenCalls()}, id="in the audit"),
+    ],
+)
+async def test_a_bug_is_a_503_without_a_word_of_it_and_a_line_in_the_log(
+    knock: Knock, hold: Hold, way: Way, target: bytes, broken: dict[str, Any]
+) -> None:
+    store = hold(token(EVERYTHING))
+    if "store" in broken:
+        store = broken["store"](remembers=way is not Way.READ)
+        broken = {}
+    with captured() as logs:
+        wire = await knock(door(store, **broken))
+        reply = await wire.ask(request(target))
+        assert await wire.rest() == b""
+    check_refusal(reply, Reason.INTERNAL_ERROR)
+    assert b"hush" not in reply.body
+    assert b"ZeroDivision" not in reply.body
+    assert reply.field("connection") == "close"
+    (failed,) = [line for line in logs if line["event"] == "request failed"]
+    assert failed["request_id"] == reply.field("x-request-id")
+    assert failed["exc_info"]
+
+
+async def test_a_bug_in_the_middle_of_an_answer_breaks_it_off(knock: Knock, store: Tokens) -> None:
+    wire = await knock(door(store, forwarder=BrokenForwarder("answer")))
+    wire.send(request())
+    with captured(), pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+        await wire.reply()
+
+
+async def test_a_bug_hurts_nobody_else(knock: Knock, store: Tokens) -> None:
+    behind = door(store, forwarder=BrokenForwarder("connect"))
+    with captured():
+        other = await knock(behind)
+        assert (await (await knock(behind)).ask(request())).status == 503
+        assert (await other.ask(request(NOWHERE))).status == 404
+
+
+async def test_whoever_leaves_before_his_task_has_begun_leaves_nothing(meet: Meet) -> None:
+    met = meet(at_once=False)
+    met.transport.deliver(request())
+    met.transport.lose()
+    await asyncio.sleep(0)  # its turn, had it one
+    assert met.forwarder.relays == []
+
+
+async def test_a_client_that_resets_his_connection_disturbs_nobody(knock: Knock, behind: Door) -> None:
+    rude = await knock(behind)
+    rude.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    rude.send(request(RECORDS, b"Content-Length: 100", method=b"POST") + b"x")
+    await rude.writer.drain()
+    rude.writer.transport.abort()
+    assert (await (await knock(behind)).ask(request())).status == 200
+
+
+async def test_a_client_that_leaves_ends_the_exchange_with_the_upstream(
+    knock: Knock, serve: Serve, store: Tokens
+) -> None:
+    upstream = Upstream(OK, waits_for=asyncio.Event())
+    wire = await knock(door(store, forwarder=await serve(upstream)))
+    wire.send(request())
+    await upstream.begun.wait()
+    await wire.close()
+    await upstream.over.wait()
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_long_answer_ends_it(
+    knock: Knock, serve: Serve, store: Tokens
+) -> None:
+    upstream = Upstream(b"HTTP/1.1 200 OK\r\n\r\n", repeated=iter(partial(bytes, 65536), None))
+    wire = await knock(door(store, forwarder=await serve(upstream)))
+    wire.send(request())
+    assert await wire.reader.readuntil(b"\r\n\r\n")
+    wire.writer.transport.abort()
+    await upstream.over.wait()
+
+
+async def test_a_client_that_does_not_read_a_long_answer_is_let_go(knock: Knock, serve: Serve, store: Tokens) -> None:
+    upstream = Upstream(b"HTTP/1.1 200 OK\r\n\r\n", repeated=iter(partial(bytes, 65536), None))
+    wire = await knock(door(store, forwarder=await serve(upstream), body_idle_timeout=0.1))
+    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    wire.send(request())
+    await upstream.over.wait()
+
+
+# Connections.
+
+
+async def test_a_new_connection_takes_the_place_of_the_one_that_was_idle_for_longest(meet: Meet) -> None:
+    first = meet(max_connections=3)
+    second, busy = first.another(), first.another()
+    for met, sent in ((second, NOWHERE), (first, NOWHERE), (busy, RECORDS)):
+        met.transport.deliver(request(sent))
+    third = first.another()
+    assert [met.transport.is_open for met in (first, second, busy, third)] == [True, False, True, True]
+
+
+async def test_connections_that_come_together_take_the_place_of_one_each(meet: Meet) -> None:
+    first = meet(max_connections=2)
+    second = first.another()
+    for met in (first, second):
+        met.transport.deliver(request(NOWHERE))
+    new = [first.another() for _ in range(2)]
+    assert [met.transport.is_open for met in (first, second)] == [False, False]
+    assert all(met.transport.is_open for met in new)
+
+
+async def test_where_nobody_is_idle_a_new_connection_is_a_503(meet: Meet) -> None:
+    lines: list[bytes] = []
+    first = meet(max_connections=1, access_log=AccessLog(enabled=True, write=lines.append))
+    first.transport.deliver(request())
+    second = first.another(("192.0.2.9", 1))
+    assert second.transport.statuses == [503]
+    assert b'"code":10500' in second.transport.written
+    assert CLOSE in second.transport.written
+    assert second.transport.is_shut
+    second.transport.deliver(request())
+    assert len(first.forwarder.relays) == 1
+    second.transport.leave()
+    assert first.transport.is_open
+    first.handler.close()
+    (line,) = [json.loads(line) for line in b"".join(lines).splitlines()]
+    assert (line["reason"], line["status"], line["address"]) == ("overloaded", 503, "192.0.2.9")
+
+
+# Dead tokens.
+
+
+class SlowTokens(Tokens):
+    """A store that answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(remembers=False)
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, token_id: str, address: Address | None, *, proved: bool = False) -> Any:
+        self.asked.set()
+        await self.answers.wait()
+        return await super().fetch(token_id, address, proved=proved)
+
+
+class Cut(NamedTuple):
+    """A relay, and how it was looked at."""
+
+    met: Met
+    store: Tokens
+    lines: list[bytes]
+
+
+@pytest.fixture
+async def relayed(meet: Meet) -> AsyncIterator[Cut]:
+    """A relay under way for a token, while dead ones are cut off."""
+    store, lines = Tokens(), list[bytes]()
+    store.hold(token())
+    met = meet(store=store, access_log=AccessLog(enabled=True, write=lines.append))
+    met.transport.deliver(request())
+    async with asyncio.TaskGroup() as group:
+        cutting = group.create_task(met.handler.cut_dead())
+        yield Cut(met, store, lines)
+        cutting.cancel()
+
+
+@pytest.mark.parametrize(
+    ("becomes", "reason"),
+    [
+        pytest.param(token(status=Status.DISABLED), "token_disabled", id="disabled"),
+        pytest.param(token(digests=()), "unknown_token", id="rolled"),
+        pytest.param(token([policy(["DNS Write"], [zone(ZONE_B)])]), "forbidden", id="narrowed"),
+        pytest.param(token(request_ip=["192.0.2.0/24"]), "ip_denied", id="kept to another network"),
+    ],
+)
+async def test_what_is_relayed_for_a_token_is_cut_off_when_it_is_dead(
+    relayed: Cut, becomes: Token, reason: str
+) -> None:
+    with captured() as logs:
+        relayed.store.hold(becomes)
+        await relayed.met.closed()
+    assert relayed.met.forwarder.last.heard == ["gone"] * len(relayed.met.forwarder.last.heard)
+    assert relayed.met.transport.is_aborted
+    assert relayed.met.transport.written == b""
+    relayed.met.handler.close()
+    (line,) = [json.loads(line) for line in b"".join(relayed.lines).splitlines()]
+    assert (line["reason"], line["token"]) == (reason, TOKEN_ID)
+    (cut,) = [line for line in logs if line["event"] == "cut off"]
+    assert (cut["token"], cut["reason"]) == (TOKEN_ID, reason)
+
+
+async def test_what_is_relayed_for_a_living_token_goes_on_and_so_it_does_without_a_store(relayed: Cut) -> None:
+    relayed.store.hold(token(name="another name"))
+    doomed = relayed.met.another()
+    relayed.store.failure = StoreUnavailable("no")
+    await asyncio.sleep(1.1)
+    assert relayed.met.transport.is_open
+    relayed.met.forwarder.last.answer()
+    assert relayed.met.transport.statuses == [200]
+    assert doomed.transport.is_open
+
+
+async def test_what_ends_by_itself_while_it_is_looked_at_is_not_cut_off(meet: Meet) -> None:
+    store = SlowTokens()
+    store.hold(token())
+    store.answers.set()
+    met = meet(store=store)
+    met.transport.deliver(request())
+    while not met.forwarder.relays:  # noqa: ASYNC110 - nobody sets an event
+        await asyncio.sleep(0)
+    store.answers.clear()
+    store.asked.clear()
+    async with asyncio.TaskGroup() as group:
+        cutting = group.create_task(met.handler.cut_dead())
+        await store.asked.wait()
+        met.forwarder.last.answer()
+        store.hold(token(status=Status.DISABLED))
+        store.answers.set()
+        await asyncio.sleep(0.1)
+        cutting.cancel()
+    assert met.transport.statuses == [200]
+    assert met.transport.is_open
+
+
+# Draining.
+
+
+@pytest.fixture
+async def draining() -> AsyncIterator[Callable[[Handler, float], "asyncio.Task[None]"]]:
+    """`draining(handler, seconds)`: it drains."""
+    async with asyncio.TaskGroup() as group:
+        yield lambda handler, seconds: group.create_task(handler.drain(seconds))
+
+
+Draining = Callable[[Handler, float], "asyncio.Task[None]"]
+
+
+async def begun(task: "asyncio.Task[None]") -> None:
+    """`task` has had its first turn."""
+    await asyncio.sleep(0)
+    assert not task.done()
+
+
+async def test_whoever_was_promised_that_his_connection_is_kept_may_ask_once_more_while_it_drains(
+    meet: Meet, draining: Draining
+) -> None:
+    """He may have sent it before he could know: a connection that closes then is an error to him."""
+    met = meet()
+    met.transport.deliver(request())
+    side = met.forwarder.last.side
+    assert side.begin(200, ends_with_close=False) == b""
+    drained = draining(met.handler, 20)
+    await begun(drained)
+    side.done()
+    met.transport.deliver(request(NOWHERE))
+    assert met.transport.statuses == [404]
+    assert CLOSE in met.transport.written
+    assert not met.transport.is_open
+    await drained
+
+
+async def test_draining_waits_for_connections_that_are_silent_only_for_a_moment(meet: Meet, draining: Draining) -> None:
+    met = meet()
+    met.another().transport.deliver(request(NOWHERE) + b"\r\n")
+    async with asyncio.timeout(10):
+        await draining(met.handler, 3600)
+    await met.closed()
+
+
+async def test_draining_waits_for_what_is_under_way_and_each_answer_is_its_connection_s_last(
+    meet: Meet, draining: Draining
+) -> None:
+    busy = meet()
+    busy.transport.deliver(request())
+    idle = busy.another()
+    drained = draining(busy.handler, 20)
+    await begun(drained)
+    idle.transport.deliver(request(NOWHERE))
+    assert idle.transport.statuses == [404]
+    assert CLOSE in idle.transport.written
+    assert not idle.transport.is_open
+    assert not drained.done()
+    busy.forwarder.last.answer()
+    assert CLOSE in busy.transport.written
+    await drained
+
+
+async def test_draining_does_not_wait_for_longer_than_it_may(meet: Meet, draining: Draining) -> None:
+    met = meet()
+    met.transport.deliver(request())
+    await draining(met.handler, 0.01)
+    assert met.forwarder.last.heard == []
+    assert met.transport.is_open
+    await met.handler.server.shutdown()
+    await met.closed()
+    assert met.forwarder.last.heard == ["gone"]
+    assert met.transport.is_aborted
+
+
+@pytest.mark.parametrize("target", [RECORDS, TOKENS])
+async def test_a_body_that_has_not_come_when_time_is_over_is_a_503_and_never_ends(
+    meet: Meet, draining: Draining, target: bytes
+) -> None:
+    api = FakeTokenApi()
+    met = meet(token_api=api)
+    met.transport.deliver(request(target, b"Content-Length: 9", method=b"POST") + b"x")
+    await asyncio.sleep(0)
+    await draining(met.handler, 0.01)
+    assert met.transport.statuses == [503]
+    assert b"shutting down" in met.transport.written
+    assert api.calls == []
+    if target == RECORDS:
+        assert met.forwarder.last.heard == [b"x", Reason.DRAINING]
+    met.transport.leave()
+
+
+async def test_a_body_that_was_cut_before_anybody_read_it_is_not_taken_for_an_empty_one(
+    meet: Meet, draining: Draining
+) -> None:
+    store, api = SlowTokens(), FakeTokenApi()
+    store.hold(token(EVERYTHING))
+    met = meet(store=store, token_api=api)
+    met.transport.deliver(request(TOKENS, b"Content-Length: 9", method=b"POST") + b"x")
+    drained = draining(met.handler, 0.01)
+    while met.connection._state is State.BODY:  # noqa: ASYNC110 - nobody sets an event
+        await asyncio.sleep(0.01)
+    store.answers.set()
+    await drained
+    assert met.transport.statuses == [503]
+    assert api.calls == []
+    met.transport.leave()
+
+
+async def test_draining_an_idle_handler_is_done_at_once(meet: Meet, draining: Draining) -> None:
+    met = meet()
+    met.transport.leave()
+    await met.closed()
+    async with asyncio.timeout(0.4):  # less than it gives to a connection that is kept
+        await draining(met.handler, 20)
+    other = met.another()
+    other.transport.deliver(request(authorized=False))
+    assert CLOSE in other.transport.written
+
+
+# The log.
+
+
+def logged(lines: list[bytes]) -> list[dict[str, Any]]:
+    """Lines of the access log, without what each run has of its own."""
+    found = [json.loads(line) for line in b"".join(lines).splitlines()]
+    for line in found:
+        assert line.pop("milliseconds") >= 0
+        assert line.pop("worker")
+        assert line.pop("timestamp")
+        assert (line.pop("event"), line.pop("level")) == ("request", "info")
+    return found
+
+
+async def test_each_request_is_one_line_of_the_access_log(
+    knock: Knock, serve: Serve, store: Tokens, upstream: Upstream
+) -> None:
+    lines: list[bytes] = []
+    log = AccessLog(enabled=True, write=lines.append)
+    wire = await knock(door(store, forwarder=await serve(upstream), access_log=log))
+    passed = await wire.ask(request(RECORDS + b"?hush"))
+    refused = await wire.ask(request(NOWHERE + b"?hush", method=b"POST", body=b"hush"))
+    malformed = await wire.ask(request(b"//hush?hush"))
+    log.flush()
+    assert logged(lines) == [
+        {
+            "request_id": passed.field("x-request-id"),
+            "method": "GET",
+            "path": RECORDS.decode(),
+            "api": "cloudflare-dns",
+            "route": ROUTE,
+            "token": TOKEN_ID,
+            "reason": None,
+            "address": "127.0.0.1",
+            "status": 200,
+        },
+        {
+            "request_id": refused.field("x-request-id"),
+            "method": "POST",
+            "path": "/client/v4/nowhere",
+            "api": None,
+            "route": None,
+            "token": TOKEN_ID,
+            "reason": "no_route",
+            "address": "127.0.0.1",
+            "status": 404,
+        },
+        {
+            "request_id": malformed.field("x-request-id"),
+            "method": None,
+            "path": None,
+            "api": None,
+            "route": None,
+            "token": None,
+            "reason": "bad_request",
+            "address": "127.0.0.1",
+            "status": 400,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason", "status"),
+    [
+        pytest.param(request(RECORDS, b"Host: b"), "bad_request", 400, id="that cannot be read"),
+        pytest.param(
+            request(NOWHERE, b"Content-Length: 9", method=b"POST"), "no_route", 404, id="whose body never comes"
+        ),
+    ],
+)
+async def test_a_refused_request_is_in_the_log_even_when_its_client_leaves_at_once(
+    open_door: Open, store: Tokens, sent: bytes, reason: str, status: int
+) -> None:
+    lines: list[bytes] = []
+    log = AccessLog(enabled=True, write=lines.append)
+    wire = await (await open_door(door(store, access_log=log))).connect()
+    assert (await wire.ask(sent)).status == status
+    await wire.close()
+    log.flush()
+    assert [(line["reason"], line["status"]) for line in logged(lines)] == [(reason, status)]
+
+
+async def test_a_forwarded_change_is_in_the_log_even_when_its_client_does_not_wait_for_the_answer(
+    open_door: Open, serve: Serve, store: Tokens
+) -> None:
+    upstream, lines = Upstream(waits_for=asyncio.Event()), list[bytes]()
+    log = AccessLog(enabled=True, write=lines.append)
+    wire = await (await open_door(door(store, forwarder=await serve(upstream), access_log=log))).connect()
+    wire.send(request(method=b"POST", body=b"{}"))
+    await upstream.begun.wait()
+    await wire.close()
+    await upstream.over.wait()
+    log.flush()
+    (line,) = logged(lines)
+    assert (line["method"], line["path"], line["token"]) == ("POST", RECORDS.decode(), TOKEN_ID)
+
+
+async def test_what_is_cut_off_when_the_listener_closes_is_in_the_log(serve: Serve, store: Tokens) -> None:
+    upstream, lines = Upstream(waits_for=asyncio.Event()), list[bytes]()
+    log = AccessLog(enabled=True, write=lines.append)
+    async with listening(door(store, forwarder=await serve(upstream), access_log=log)) as opened:
+        wire = await opened.connect()
+        wire.send(request())
+        await upstream.begun.wait()
+    assert await wire.ended()
+    await wire.close()
+    assert [(line["path"], line["status"]) for line in logged(lines)] == [(RECORDS.decode(), 0)]
+
+
+# What tokens are used for, and what the token API was asked in vain.
+
+
+class Noted:
+    """What is counted and written down. `answered`: says what the client has been told so far."""
+
+    def __init__(self, answered: Callable[[], int] = lambda: 0) -> None:
+        self.uses: list[tuple[str, str, str, str, float, int]] = []
+        self.refused: list[tuple[Refused, float]] = []
+        self.answered: list[int] = []
+        self.lines: list[bytes] = []
+        self.log = AccessLog(enabled=True, write=self.lines.append, count_use=self.count)
+        self._answered = answered
+
+    def count(self, token_id: str, route: str, result: str, address: str, now: float, times: int) -> None:
+        self.uses.append((token_id, route, result, address, now, times))
+
+    def concerns(self, target: Target) -> bool:
+        """As the real one: what stands under the token API's prefix."""
+        return not target.path.startswith(RECORDS)
+
+    async def write(self, refused: Refused, now: float) -> None:
+        if self.concerns(refused.target):
+            self.answered.append(self._answered())
+            self.refused.append((refused, now))
+
+
+def noting(noted: Noted, store: Tokens, **parts: object) -> Door:
+    return door(store, access_log=noted.log, refused_calls=noted, clock=lambda: NOW, **parts)
+
+
+@pytest.mark.parametrize(
+    ("sent", "held", "parts", "route", "result"),
+    [
+        pytest.param(request(), token(), {}, ROUTE, "allowed", id="allowed"),
+        pytest.param(request(method=b"HEAD"), token(), {}, ROUTE, "allowed", id="a GET route's HEAD"),
+        pytest.param(request(VERIFY), token(), {}, f"GET {VERIFY.decode()}", "allowed", id="of the token API"),
+        pytest.param(
+            request(VERIFY),
+            token(),
+            {"token_api": FakeTokenApi(Deny(reason=Reason.NOT_FOUND))},
+            f"GET {VERIFY.decode()}",
+            "not_found",
+            id="that the token API refused",
+        ),
+        pytest.param(request(OTHER_ZONE), token(), {}, ROUTE, "forbidden", id="another zone"),
+        pytest.param(request(), token(status=Status.DISABLED), {}, ROUTE, "token_disabled", id="a disabled token"),
+        pytest.param(request(NOWHERE), token(), {}, "", "no_route", id="no route"),
+        pytest.param(
+            request(),
+            token(),
+            {"forwarder": BrokenForwarder("connect")},
+            ROUTE,
+            "internal_error",
+            id="at which we failed",
+        ),
+    ],
+)
+async def test_a_request_is_counted_once_for_the_token_that_proved_itself(
+    knock: Knock,
+    serve: Serve,
+    hold: Hold,
+    sent: bytes,
+    held: Token,
+    parts: dict[str, object],
+    route: str,
+    result: str,
+) -> None:
+    noted = Noted()
+    answering = Upstream(OK.removesuffix(b"hello")) if sent.startswith(b"HEAD") else Upstream()
+    forwarder = await serve(answering)
+    with captured():
+        wire = await knock(noting(noted, hold(held), **{"forwarder": forwarder} | parts))
+        await wire.ask(sent, to_head=sent.startswith(b"HEAD"))
+    noted.log.flush()
+    assert noted.uses == [(TOKEN_ID, route, result, "127.0.0.1", NOW, 1)]
+
+
+async def test_what_the_upstream_did_not_answer_is_counted_as_that(knock: Knock, serve: Serve, store: Tokens) -> None:
+    noted = Noted()
+    wire = await knock(noting(noted, store, forwarder=await serve(Upstream(b"junk\r\n\r\n"))))
+    assert (await wire.ask(request())).status == 502
+    noted.log.flush()
+    assert [use[1:3] for use in noted.uses] == [(ROUTE, "upstream_unreachable")]
+
+
+ANONYMOUS = [
+    pytest.param(request(TOKENS, authorized=False), [], id="no credential"),
+    pytest.param(request(TOKENS, b"Authorization: Bearer junk", authorized=False), [], id="junk"),
+    pytest.param(request(TOKENS), [], id="an unknown token"),
+    pytest.param(request(TOKENS), [token(digests=())], id="a wrong secret"),
+    pytest.param(request(b"//"), [token()], id="a bad path"),
+    pytest.param(request(TOKENS, b"Host: b"), [token()], id="what cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("sent", "held"), ANONYMOUS)
+async def test_who_proved_nothing_bends_no_number_and_writes_nothing_down(
+    knock: Knock, hold: Hold, sent: bytes, held: list[Token]
+) -> None:
+    noted = Noted()
+    wire = await knock(noting(noted, hold(*held)))
+    assert (await wire.ask(sent)).status >= 400
+    noted.log.flush()
+    assert (noted.uses, noted.refused) == ([], [])
+
+
+@pytest.mark.parametrize(("sent", "held"), ANONYMOUS)
+async def test_who_proved_nothing_has_no_line_of_his_remembered(
+    knock: Knock, hold: Hold, sent: bytes, held: list[Token]
+) -> None:
+    behind = door(hold(*held))
+    wire = await knock(behind)
+    for _ in range(3):
+        await wire.ask(sent.replace(b"\r\n", b"\r\nConnection: keep-alive\r\nX-Mine: x\r\n", 1))
+        if sent.startswith(b"GET //") or b"Host: b" in sent:
+            wire = await knock(behind)
+    assert behind.lines.lines == {}
+
+
+async def test_lines_that_a_proved_token_has_sent_twice_are_remembered_but_no_credential(
+    knock: Knock, behind: Door
+) -> None:
+    wire = await knock(behind)
+    for _ in range(3):
+        await wire.ask(request(RECORDS, b"X-Mine: x", b"Cookie: a=b"))
+        await wire.ask(request(NOWHERE, b"X-Other: x"))
+    assert set(behind.lines.lines) == {HOST, b"X-Mine: x", b"X-Other: x"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "parts", "reason"),
+    [
+        pytest.param(request(TOKENS), {}, Reason.FORBIDDEN, id="a right that it lacks"),
+        pytest.param(request(NOWHERE), {}, Reason.NO_ROUTE, id="no route"),
+        pytest.param(
+            request(VERIFY),
+            {"token_api": FakeTokenApi(Deny(reason=Reason.NOT_FOUND))},
+            Reason.NOT_FOUND,
+            id="by the token API",
+        ),
+        pytest.param(request(VERIFY, b"Content-Length: 300000"), {}, Reason.BODY_TOO_LARGE, id="a large body"),
+    ],
+)
+async def test_a_refusal_to_a_proved_token_is_handed_to_the_audit_before_it_is_answered(
+    knock: Knock, store: Tokens, sent: bytes, parts: dict[str, object], reason: Reason
+) -> None:
+    answers: list[Reply] = []
+    noted = Noted(lambda: len(answers))
+    wire = await knock(noting(noted, store, **parts))
+    answers.append(await wire.ask(sent.replace(b"\r\n", b"\r\nX-Request-Id: my-request-1\r\n", 1)))
+    assert noted.answered == [0]
+    ((refused, now),) = noted.refused
+    assert (refused.deny.reason, refused.token_id, refused.owner) == (reason, TOKEN_ID, f"user:{USER}")
+    assert (refused.address, refused.request_id, now) == ("127.0.0.1", "my-request-1", NOW)
+    assert f"{refused.method} {refused.target.path.decode()} ".encode() in sent
+
+
+async def test_what_was_allowed_is_not_written_down(knock: Knock, serve: Serve, store: Tokens) -> None:
+    noted = Noted()
+    wire = await knock(noting(noted, store, forwarder=await serve(Upstream())))
+    assert (await wire.ask(request())).status == 200
+    assert (await wire.ask(request(VERIFY))).status == 200
+    assert noted.refused == []
+
+
+# Every way is the same.
+
+ALLOWED = [
+    pytest.param(Case(request(), Reason.NO_ROUTE), id="a relayed answer"),
+    pytest.param(Case(request(method=b"HEAD"), Reason.NO_ROUTE), id="to HEAD"),
+    pytest.param(Case(request(method=b"POST", body=b"{}"), Reason.NO_ROUTE), id="a body"),
+    pytest.param(Case(request(version=b"1.0"), Reason.NO_ROUTE), id="to HTTP/1.0"),
+    pytest.param(Case(request(VERIFY), Reason.NO_ROUTE), id="of the token API"),
+    pytest.param(Case(request(TOKENS), Reason.NO_ROUTE), id="which the audit is told of"),
+]
+
+
+async def transcript(way: Way, case: Case) -> tuple[object, ...]:
+    """All that comes of a case one way, asked twice on one connection, but for ids and dates."""
+    store, noted = Tokens(remembers=way is not Way.READ), Noted()
+    store.hold(case.held)
+    store.failure = StoreUnavailable("no") if case.away else None
+    answering = Upstream(OK.removesuffix(b"hello")) if case.sent.startswith(b"HEAD") else Upstream()
+    replies: list[object] = []
+    async with forwarding(answering, kept=way is Way.AT_ONCE) as forwarder:
+        behind = noting(noted, store, forwarder=forwarder, at_once=way is not Way.TASK)
+        async with listening(behind) as opened:
+            wire = await opened.connect()
+            wire.send(case.sent * 2)
+            try:
+                while True:
+                    replies.append(ids_aside(await wire.reply(to_head=case.sent.startswith(b"HEAD"))))
+                    if len(replies) == 2:
+                        wire.writer.write_eof()
+            except asyncio.IncompleteReadError as end:
+                replies.append(end.partial)
+            await wire.close()
+    lines = logged(noted.lines)
+    for line in lines:
+        assert line.pop("request_id")
+    refused = [(msgspec.structs.replace(each, request_id=""), now) for each, now in noted.refused]
+    seen = [
+        (each.method, each.target, [field for field in each.fields if field[0] != b"X-Request-Id"], each.body)
+        for each in answering.requests
+    ]
+    return replies, lines, noted.uses, refused, noted.log.counts, seen
+
+
+@pytest.mark.parametrize("case", [*REFUSED, *ALLOWED])
+async def test_each_way_says_sends_logs_counts_and_writes_down_the_same(case: Case) -> None:
+    first, *others = [await transcript(way, case) for way in Way]
+    assert others == [first] * len(others)
+    assert first[0]

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from enum import Enum
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -239,7 +240,7 @@ class Upstream:
                 return False
             waits[1].cancel()
             await asyncio.wait(waits)
-        for piece in (*self._pieces, *self._repeated):
+        for piece in chain(self._pieces, self._repeated):
             writer.write(piece)
             await writer.drain()
         return not self._cuts
@@ -276,9 +277,9 @@ async def forwarding(upstream: Upstream, *, kept: bool = True, response_timeout:
     timeout = Deadlines(asyncio.get_running_loop(), response_timeout, Relay.timed_out)
     rules = UpRules(("Authorization", Sensitive("Bearer the-upstream's-own")), CATALOG.credential_fields)
     proxy = Proxy({"cloudflare-dns": Backend(Where(pool, AnswerReader(), timeout), rules, (b"v4",))})
-    if kept:
-        pool.release(await pool.acquire())
     try:
+        if kept:
+            pool.release(await pool.acquire())
         yield proxy
         assert pool.choose().pending == 0
         assert len(timeout) == 0
@@ -479,6 +480,11 @@ class FakeTransport(asyncio.Transport):
         """The client closes."""
         if not self.protocol.eof_received():
             self.close()
+
+    def lose(self) -> None:
+        """The connection is gone, before anything else happens."""
+        self._is_closing = self._is_lost = True
+        self.protocol.connection_lost(None)
 
     def _lose(self) -> None:
         if not self._is_lost:

@@ -1,60 +1,79 @@
+import asyncio
 import json
-from ipaddress import ip_address
+import os
+import subprocess
+import sys
+from select import PIPE_BUF
+from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from support.records import TOKEN_ID, ZONE_A, secret_of
-from unit.proxy.fakes import allowed
 from unit.telemetry.captured import captured
 
-from gateway.access.decision import Allow
 from gateway.catalog.target import Target, split_target
-from gateway.reason import Deny, Reason
-from gateway.telemetry.access_log import AccessLog
-from gateway.tokens.condition import Address
+from gateway.reason import Reason
+from gateway.telemetry.access_log import MOST_WAITING, AccessLog, Kind
 
 RECORDS = f"/client/v4/zones/{ZONE_A}/dns_records"
+ROUTE = "GET /client/v4/zones/{zone_id}/dns_records"
+AT = 1_800_000_000.25
+ALLOWED = Kind("GET", "cloudflare-dns", ROUTE, TOKEN_ID, None, "2001:db8::1", 200)
+UNREADABLE = Kind("", "", "", "", Reason.BAD_REQUEST, "", 400)
 
 
-def line(
-    *,
-    target: Target | None = None,
-    allow: Allow | None = None,
-    deny: Deny | None = None,
-    route: str = "",
-    address: Address | None = None,
-    method: str = "GET",
-    enabled: bool = True,
-) -> dict[str, object]:
-    """What is logged of a request, or nothing."""
-    with captured() as logs:
-        AccessLog(enabled=enabled).write(
-            request_id="request-0001",
-            method=method,
-            target=target,
-            allow=allow,
-            deny=deny,
-            route=route,
-            address=address,
-            status=200,
-            seconds=0.01234,
+class Request(msgspec.Struct):
+    """A request that has ended."""
+
+    kind: Kind = ALLOWED
+    path: bytes | None = RECORDS.encode()
+    request_id: bytes = b"request-0001"
+    ended_at: float = AT
+    seconds: float = 0.01234
+
+
+class Written:
+    """A log, what it has written, and what it has told of uses."""
+
+    def __init__(self, **rest: Any) -> None:
+        self.pieces: list[bytes] = []
+        self.uses: list[tuple[object, ...]] = []
+        self.log = AccessLog(
+            **{"enabled": True, "write": self.pieces.append, "count_use": lambda *use: self.uses.append(use)} | rest
         )
-    return dict(logs[0]) if logs else {}
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in b"".join(self.pieces).splitlines()]
 
 
-def test_an_allowed_request_is_named_by_its_token_s_id() -> None:
-    allow = allowed("GET", f"{RECORDS}?name=hush".encode())
-    route = "GET /client/v4/zones/{zone_id}/dns_records"
-    assert line(target=allow.target, allow=allow, route=route, address=ip_address("2001:db8::1")) == {
+@pytest.fixture
+def written() -> Written:
+    return Written()
+
+
+async def line(written: Written, request: Request) -> dict[str, Any]:
+    """What is logged of a request."""
+    written.log.add(request)
+    written.log.flush()
+    (found,) = written.lines
+    return found
+
+
+async def test_an_allowed_request_is_named_by_its_token_s_id(written: Written) -> None:
+    assert await line(written, Request()) == {
         "event": "request",
-        "log_level": "info",
+        "level": "info",
+        "timestamp": "2027-01-15T08:00:00.250000Z",
+        "worker": os.getpid(),
         "request_id": "request-0001",
         "method": "GET",
         "path": RECORDS,
         "api": "cloudflare-dns",
-        "route": route,
+        "route": ROUTE,
         "token": TOKEN_ID,
         "reason": None,
         "address": "2001:db8::1",
@@ -63,41 +82,204 @@ def test_an_allowed_request_is_named_by_its_token_s_id() -> None:
     }
 
 
-def test_a_refused_request_has_its_reason_and_nothing_that_was_not_proved() -> None:
-    found = line(target=Target((b"nowhere",)), deny=Deny(reason=Reason.NO_ROUTE, path="/nowhere"))
-    assert (found["reason"], found["path"]) == ("no_route", "/nowhere")
-    assert (found["api"], found["route"], found["token"]) == (None, None, None)
+async def test_of_what_is_not_known_nothing_is_said(written: Written) -> None:
+    found = await line(written, Request(UNREADABLE, path=None))
+    assert {key for key, value in found.items() if value is None} == {
+        "method",
+        "path",
+        "api",
+        "route",
+        "token",
+        "address",
+    }
+    assert (found["reason"], found["status"]) == ("bad_request", 400)
 
 
-def test_a_request_whose_target_was_not_judged_has_no_path() -> None:
-    assert line(deny=Deny(reason=Reason.BAD_REQUEST))["path"] is None
-
-
-def test_neither_query_nor_authority_nor_secret_is_in_the_line() -> None:
-    allow = allowed("GET", f"http://hush{RECORDS}?token={secret_of().reveal()}".encode())
-    text = json.dumps(line(target=allow.target, allow=allow))
-    assert RECORDS in text
-    assert "hush" not in text
-    assert secret_of().reveal() not in text
-    assert secret_of().reveal().rpartition("_")[2] not in text
-    assert allow.principal.token.digests[0].hex not in text
-
-
-def test_a_log_that_is_switched_off_says_nothing() -> None:
-    assert line(enabled=False) == {}
+async def test_of_a_secret_in_the_path_its_id_stays(written: Written) -> None:
+    secret = secret_of().reveal()
+    found = await line(written, Request(path=f"/a/{secret}/b{secret}".encode()))
+    assert found["path"] == f"/a/zgt_{TOKEN_ID}_.../bzgt_{TOKEN_ID}_..."
 
 
 @given(st.binary(max_size=30).map(lambda raw: b"/" + raw))
-def test_whatever_target_was_judged_the_line_is_one_line_of_plain_ascii(raw: bytes) -> None:
+async def test_whatever_target_was_judged_its_line_is_one_line_of_json_in_plain_ascii(raw: bytes) -> None:
     target = split_target(raw)
-    found = line(target=target if isinstance(target, Target) else None)
-    text = str(found["path"] or "")
-    assert all(" " < character <= "~" for character in text)
+    written = Written()
+    found = await line(written, Request(path=target.path if isinstance(target, Target) else None))
+    (piece,) = written.pieces
+    assert piece.count(b"\n") == 1
+    assert all(b" "[0] <= octet <= b"~"[0] for octet in piece[:-1])
+    assert found["path"] == (target.path.decode() if isinstance(target, Target) else None)
+
+
+@given(st.characters(max_codepoint=0x7F).map(lambda each: f"/a{each}b"))
+async def test_no_path_that_json_would_have_to_escape_is_judged_well(path: str) -> None:
+    target = split_target(path.encode())
+    if isinstance(target, Target):
+        assert json.dumps(target.path.decode()) == f'"{target.path.decode()}"'
+
+
+async def test_a_log_that_is_switched_off_says_nothing_and_counts_all_the_same() -> None:
+    written = Written(enabled=False)
+    written.log.add(Request())
+    written.log.flush()
+    assert written.pieces == []
+    assert written.log.counts == {("cloudflare-dns", ROUTE, "", 200): 1}
+    assert len(written.uses) == 1
+
+
+# In words, for people.
+
+
+async def test_on_a_console_a_line_is_an_event_of_the_log() -> None:
+    written = Written(format_="console")
+    with captured() as logs:
+        written.log.add(Request(path=f"/{secret_of().reveal()}".encode()))
+        written.log.add(Request(UNREADABLE, path=None))
+        written.log.flush()
+    assert written.pieces == []
+    allowed, unreadable = logs
+    assert allowed == {
+        "event": "request",
+        "log_level": "info",
+        "request_id": "request-0001",
+        "path": f"/zgt_{TOKEN_ID}_...",
+        "milliseconds": 12.3,
+        **ALLOWED._asdict(),
+    }
+    assert (unreadable["reason"], unreadable["status"]) == (Reason.BAD_REQUEST, 400)
 
 
 @pytest.mark.parametrize("renderer", [structlog.processors.JSONRenderer(), structlog.dev.ConsoleRenderer(colors=False)])
-def test_a_path_that_spells_a_line_end_stays_one_line(renderer: structlog.typing.Processor) -> None:
+async def test_a_path_that_spells_a_line_end_stays_one_line(renderer: structlog.typing.Processor) -> None:
     target = split_target(b"/a%20b;%C2%85%E2%80%A8")
     assert isinstance(target, Target)
-    shown = renderer(None, "info", line(target=target))  # type: ignore[arg-type]
+    written = Written(format_="console")
+    with captured() as logs:
+        written.log.add(Request(path=target.path))
+        written.log.flush()
+    shown = renderer(None, "info", dict(logs[0]))  # type: ignore[arg-type]
     assert len(str(shown).splitlines()) == 1
+
+
+# When it is written.
+
+
+async def test_what_has_ended_is_written_soon_and_together(written: Written) -> None:
+    for number in range(3):
+        written.log.add(Request(request_id=b"request-%04d" % number))
+    assert written.pieces == []
+    async with asyncio.timeout(10):
+        while not written.pieces:  # noqa: ASYNC110 - nobody sets an event
+            await asyncio.sleep(0.01)
+    assert [found["request_id"] for found in written.lines] == ["request-0000", "request-0001", "request-0002"]
+    written.log.add(Request())
+    written.log.flush()
+    assert len(written.lines) == 4
+
+
+async def test_a_great_many_are_written_at_once(written: Written) -> None:
+    for _ in range(MOST_WAITING):
+        written.log.add(Request())
+    assert len(written.lines) == MOST_WAITING
+
+
+async def test_nothing_is_written_of_nothing(written: Written) -> None:
+    written.log.flush()
+    assert written.pieces == []
+
+
+async def test_each_write_is_of_whole_lines_that_a_pipe_takes_at_once(written: Written) -> None:
+    """Or another worker's lines might stand in the middle of ours."""
+    for _ in range(100):
+        written.log.add(Request())
+    written.log.add(Request(path=b"/" + b"x" * 2 * PIPE_BUF))  # as long as it is, it is one line
+    written.log.add(Request())
+    written.log.flush()
+    assert len(written.lines) == 102
+    assert all(piece.endswith(b"\n") for piece in written.pieces)
+    assert [piece.count(b"\n") for piece in written.pieces if len(piece) > PIPE_BUF] == [1]
+
+
+WORKERS = """
+import asyncio, os, sys
+from gateway.reason import Reason
+from gateway.telemetry.access_log import AccessLog, Kind
+
+class Request:
+    kind = Kind("GET", "api", "GET /a", "f" * 32, None, "192.0.2.7", 200)
+    path, request_id, ended_at, seconds = b"/a", b"request-0001", 0.0, 0.0
+
+async def log_many():
+    log = AccessLog(enabled=True)
+    for _ in range(5000):
+        log.add(Request())
+    log.flush()
+
+for _ in range(2):
+    if os.fork() == 0:
+        asyncio.run(log_many())
+        os._exit(0)
+for _ in range(2):
+    os.wait()
+"""
+
+
+def test_workers_that_write_into_one_pipe_do_not_write_into_each_other_s_lines() -> None:
+    done = subprocess.run([sys.executable, "-c", WORKERS], stderr=subprocess.PIPE, check=True)
+    assert [json.loads(found)["status"] for found in done.stderr.splitlines()] == [200] * 10_000
+
+
+def test_a_log_that_nobody_takes_changes_nothing() -> None:
+    """Standard error may be a pipe whose reader has ended."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    program = WORKERS.replace("os._exit(0)", "os._exit(7)").replace(
+        "    os.wait()\n", "    if os.waitstatus_to_exitcode(os.wait()[1]) != 7: os._exit(1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=theirs, stdout=subprocess.PIPE, check=False)
+    os.close(theirs)
+    assert done.returncode == 0
+
+
+# Counting.
+
+
+async def test_requests_are_counted_by_api_route_reason_and_status(written: Written) -> None:
+    refused = ALLOWED._replace(reason=Reason.FORBIDDEN, status=403)
+    for kind in (ALLOWED, refused, ALLOWED._replace(address="192.0.2.7"), UNREADABLE, ALLOWED):
+        written.log.add(Request(kind))
+    written.log.flush()
+    assert written.log.counts == {
+        ("cloudflare-dns", ROUTE, "", 200): 3,
+        ("cloudflare-dns", ROUTE, "forbidden", 403): 1,
+        ("", "", "bad_request", 400): 1,
+    }
+
+
+async def test_uses_of_a_token_are_counted_together_and_nobody_else_s_at_all(written: Written) -> None:
+    refused = ALLOWED._replace(reason=Reason.FORBIDDEN, status=403)
+    for kind in (ALLOWED, refused, ALLOWED, UNREADABLE):
+        written.log.add(Request(kind))
+    written.log.flush()
+    assert written.uses == [
+        (TOKEN_ID, ROUTE, "allowed", "2001:db8::1", AT, 2),
+        (TOKEN_ID, ROUTE, "forbidden", "2001:db8::1", AT, 1),
+    ]
+    written.log.flush()
+    assert len(written.uses) == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        pytest.param(0.0, "1970-01-01T00:00:00.000000Z", id="a whole second"),
+        pytest.param(1_800_000_000.999999, "2027-01-15T08:00:00.999999Z", id="just before a second"),
+        pytest.param(1_800_000_000.000001, "2027-01-15T08:00:00.000001Z", id="just behind one"),
+    ],
+)
+async def test_the_time_is_that_of_the_end_in_utc(written: Written, at: float, shown: str) -> None:
+    found = await line(written, Request(ended_at=at))
+    # A microsecond is more than a float of this size tells apart.
+    assert abs(int(found["timestamp"][-7:-1]) - int(shown[-7:-1])) <= 1
+    assert found["timestamp"][:-7] == shown[:-7]

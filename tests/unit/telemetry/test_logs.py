@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+
+from gateway.telemetry.logs import is_console
 
 
 def logged(format_: str, code: str, *, level: str = "info", terminal: bool = False) -> list[str]:
@@ -47,6 +49,31 @@ def test_an_event_is_one_line_of_json_with_its_level_and_its_time_in_utc() -> No
     found = one(logged("json", "log.warning('store unavailable', error='no', status=503)"))
     assert found.pop("timestamp").endswith("Z")
     assert found == {"event": "store unavailable", "level": "warning", "error": "no", "status": 503}
+
+
+def test_a_line_of_json_has_no_blanks_between_its_members() -> None:
+    """As those of the access log: who looks for `"status":503` finds both."""
+    (line,) = logged("json", "log.warning('away', status=503, why=['a', 'b'])")
+    assert '"status":503,"why":["a","b"]' in line
+
+
+@pytest.mark.parametrize(
+    ("format_", "terminal", "console"),
+    [
+        pytest.param("auto", True, True, id="auto, on a terminal"),
+        pytest.param("auto", False, False, id="auto, elsewhere"),
+        pytest.param("console", False, True, id="for people"),
+        pytest.param("json", True, False, id="for programs"),
+    ],
+)
+def test_a_log_is_in_words_if_people_read_it(
+    monkeypatch: pytest.MonkeyPatch,
+    format_: Literal["auto", "console", "json"],
+    terminal: bool,  # noqa: FBT001 - a case's data
+    console: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert is_console(format_) is console
 
 
 NASTY = "a\\nb\\r\\nc\\u2028d\\u0085e\\x0bf\\x1b[2J"
