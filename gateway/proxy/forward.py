@@ -128,6 +128,7 @@ class Proxy:
         )
 
     def close(self) -> None:
-        """Close the connections to every upstream."""
+        """Close the connections to every upstream: nobody is answered any more."""
         for backend in self._backends.values():
             backend.where.pool.close()
+            backend.where.response_timeout.close()

@@ -10,8 +10,10 @@ READ_SIZE: Final = 64 * 1024
 """Bytes that one read brings at most, and so what a client that does not keep up makes us hold: uvloop's own are 256
 KiB.
 """
-_WRITE_BUFFER: Final = 0
-"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for."""
+_WRITE_BUFFER: Final = 1
+"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for. Not 0: where TLS
+may hold nothing, it says stop when it holds nothing, and go at the next look.
+"""
 
 
 class Exchange(Protocol):

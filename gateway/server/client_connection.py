@@ -30,8 +30,10 @@ from gateway.server.proxy_protocol import Fault, NotYet, read_proxy_header
 from gateway.server.request_id import request_id
 from gateway.tokens.condition import Address
 
-_WRITE_BUFFER: Final = 0
-"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for."""
+_WRITE_BUFFER: Final = 1
+"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for. Not 0: of TLS,
+asyncio then says stop where nothing is held.
+"""
 _DISCARDED: Final = 64 * 1024
 """Bytes of a body that are read after its request was answered, for the sake of the next request."""
 _HEARD: Final = 256 * 1024

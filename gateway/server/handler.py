@@ -302,6 +302,9 @@ class Handler:
 
     def _give_up(self, connection: ClientConnection, exchange: Exchange) -> None:
         """Answer that we failed, if nothing was answered yet; else break off."""
+        if connection.exchange is not exchange:  # it was answered, and what is in hand now has no part in it
+            connection.abort()
+            return
         if exchange.relay is not None:
             exchange.relay.client_gone()
         if exchange.status:

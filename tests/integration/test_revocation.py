@@ -45,10 +45,12 @@ from gateway.access.ports import Action, StoreUnavailable
 from gateway.access.principal import Record
 from gateway.admin.token_api import UserTokenApi
 from gateway.demo.dataset import ZONES
+from gateway.proxy.field_line import KnownLines
 from gateway.reason import Answer, Deny, Reason
-from gateway.server.admission import Admission
-from gateway.server.head import Head, judge_head
+from gateway.server.admission import Admission, Pending
+from gateway.server.head import Head, HeadReader
 from gateway.server.ports import Call
+from gateway.server.shown_lines import ShownLines
 from gateway.store import keys
 from gateway.store.audit import AuditTrail
 from gateway.store.cache import LIFETIME, Reading, TokenCache
@@ -96,13 +98,15 @@ class Worker:
         self.feed = Feed(self.primary, self.store, self.lookup, clock)
         self._told = asyncio.Event()
         self.lookup.on_change.append(self._told.set)
+        shown = ShownLines()
+        self._reader = HeadReader(
+            KnownLines(CATALOG.credential_fields),
+            token_fields=CATALOG.credential_fields,
+            secret_fields=CATALOG.credential_fields,
+            shown=shown.lines,
+        )
         self._admission = Admission(
-            self.lookup,
-            self.store,
-            CATALOG.public,
-            credential_fields=CATALOG.credential_fields,
-            peppers=NO_PEPPERS,
-            clock=lambda: self.now,
+            self.lookup, self.store, CATALOG.public, peppers=NO_PEPPERS, clock=lambda: self.now, shown=shown
         )
         numbers = count(2**100)
         self.api = UserTokenApi(
@@ -147,10 +151,13 @@ class Worker:
         self, secret: Sensitive, path: str = DNS, method: str = "GET", address: str = str(CLIENT)
     ) -> Allow | Deny:
         """The decision on a request with `secret`."""
-        bearer = (b"Authorization", b"Bearer " + secret.reveal().encode())
-        head = judge_head(method, path.encode(), (1, 1), [(b"Host", b"api.example"), bearer])
+        lines = [f"{method} {path} HTTP/1.1", "Host: api.example", f"Authorization: Bearer {secret.reveal()}", "", ""]
+        head = self._reader.read("\r\n".join(lines).encode())
         assert isinstance(head, Head)
-        return await self._admission.admit(head, ip_address(address), "request-0001")
+        decision = self._admission.admit(head, ip_address(address))
+        if isinstance(decision, Pending):
+            return await self._admission.resolve(decision, head, ip_address(address), "request-0001")
+        return decision
 
     async def refusal(self, secret: Sensitive, path: str = DNS, address: str = str(CLIENT)) -> Reason | None:
         """Why a request with `secret` is refused; None: it is not."""

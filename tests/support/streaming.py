@@ -188,7 +188,7 @@ class Client:
         secret: str,
         *,
         api: str = "streams",
-        source: str = "127.0.0.1",
+        source: str = "",
         receive_buffer: int = 0,
         tls: ssl.SSLContext | None = None,
     ) -> Self:
@@ -200,7 +200,8 @@ class Client:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
-            sock.bind((source, 0))
+            if source:
+                sock.bind((source, 0))
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", where))
             limit = receive_buffer or _LIMIT
             streams = await asyncio.open_connection(
@@ -309,9 +310,9 @@ class Client:
         return found
 
     @property
-    def is_held_up(self) -> bool:
-        """The gateway does not take what was sent."""
-        return self.writer.transport.get_write_buffer_size() > 0
+    def serial(self) -> str:
+        """Of the certificate that the gateway has shown."""
+        return str(self.writer.get_extra_info("peercert")["serialNumber"])
 
     def break_off(self) -> None:
         """Closed at once, whatever is unread or unsent."""

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -9,8 +10,12 @@ from shutil import copytree
 import aiohttp
 import pytest
 from aiohttp import http_parser
+from support.certificates import Authority
 from support.fake_primary import FakePrimary
 from support.processes import free_port
+from support.records import NOW, TOKEN_ID, owner, token
+from unit.server.wire import HOST, RECORDS, ROUTE, Reply, Wire, request, serving
+from unit.server.wire import Upstream as FakeUpstream
 from unit.telemetry.captured import captured
 
 from gateway import app
@@ -30,6 +35,7 @@ from gateway.app import (
 from gateway.catalog.document import CatalogError
 from gateway.settings import Listen, Settings, SettingsError, Upstream, UpstreamTls, load_settings
 from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused
+from gateway.store.use import RouteUse, Uses
 from gateway.tokens.secret import parse_secret
 
 Set = Callable[..., Settings]
@@ -205,16 +211,32 @@ def test_a_header_that_is_never_passed_on_is_refused_in_pass_headers(configured:
 def test_an_upstream_s_certificate_is_verified_unless_that_is_switched_off(
     upstream: Upstream, verified: tuple[ssl.VerifyMode, bool]
 ) -> None:
-    context = app._tls("upstreams.x", upstream)
+    context = app._upstream_tls("upstreams.x", upstream)
     assert context is not None
     assert (context.verify_mode, context.check_hostname) == verified
 
 
 def test_an_upstream_without_tls_has_no_context() -> None:
-    assert app._tls("upstreams.x", Upstream(targets=("http://h",), tls=UpstreamTls(ca="none"))) is None
+    assert app._upstream_tls("upstreams.x", Upstream(targets=("http://h",), tls=UpstreamTls(ca="none"))) is None
+
+
+@pytest.mark.parametrize("name", ["Host", "content_length", "Transfer-Encoding", "Connection"])
+def test_an_upstream_s_login_stands_in_no_field_that_says_how_a_request_is_read(configured: Set, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"^[^\n]+ says how a request is read$"):
+        make_plan(configured(UPSTREAM + f"credential = {{ header = '{name}', value = 'hush' }}"))
 
 
 # Listening.
+
+
+@pytest.mark.parametrize("section", ["listen", "admin"])
+def test_a_listener_s_certificate_that_cannot_be_used_is_refused_by_its_key(
+    configured: Set, tmp_path: Path, section: str
+) -> None:
+    (tmp_path / "junk.pem").write_text("junk")
+    files = f"cert = '{tmp_path}/junk.pem', key = '{tmp_path}/none.pem'"
+    with pytest.raises(SettingsError, match=rf"^{section}\.tls\.(cert|key): [^\n]+$"):
+        make_plan(configured(f"{section}.tls = {{ {files} }}\n"))
 
 
 async def get(port: int, path: str, **headers: str) -> tuple[int, str]:
@@ -226,13 +248,64 @@ async def get(port: int, path: str, **headers: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """A gateway in this process, over a store of its own."""
-    store = memory_store()
+async def running(settings: Settings, store: RedisStore | None = None, *, at_once: bool = True) -> AsyncIterator[None]:
+    """A gateway in this process, over a store in which is one token for DNS of one zone."""
+    store = store or memory_store()
+    await store.initialise(owner(), token(), NOW)
     with open_listeners(settings) as listeners:
-        async with Gateway(make_plan(settings), store).running(listeners):
+        async with Gateway(make_plan(settings), store, at_once=at_once).running(listeners):
             yield
     await store.close()
+
+
+def before(port: int, more: str = "") -> str:
+    """Settings with an upstream on `port`; `more` of it."""
+    return f"[upstreams.cloudflare-dns]\ntargets = ['http://127.0.0.1:{port}']\n{more}\n"
+
+
+async def ask(settings: Settings, *fields: bytes) -> Reply:
+    """What is answered to a request with the token."""
+    wire = Wire(*await asyncio.open_connection("127.0.0.1", settings.listen.port))
+    reply = await wire.ask(request(RECORDS, *fields))
+    await wire.close()
+    return reply
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_request_goes_to_the_upstream_under_its_base_path_with_its_login(
+    configured: Set,
+    at_once: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    upstream = FakeUpstream()
+    async with serving(upstream) as port:
+        settings = configured(
+            before(port, "base_path = '/base'\ncredential = { header = 'X-Login', value = 'hush' }\nhost = 'h.example'")
+        )
+        async with running(settings, at_once=at_once):
+            for _ in range(2):
+                assert (await ask(settings, b"X-Login: mine")).body == b"hello"
+    for seen in upstream.requests:
+        assert seen.target == b"/base" + RECORDS.removeprefix(b"/client/v4")
+        assert seen.values(b"x-login") == [b"hush"]
+        assert seen.values(b"host") == [b"h.example"]
+        assert seen.values(b"authorization") == []
+
+
+async def test_what_is_cut_off_at_the_end_is_in_the_log_and_in_the_use_of_its_token(
+    configured: Set, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    upstream, store = FakeUpstream(waits_for=asyncio.Event()), memory_store()
+    async with serving(upstream) as port:
+        settings = configured(before(port) + "[limits]\ndrain_timeout = 0.01\n[log]\nformat = 'json'\n")
+        async with running(settings, store):
+            wire = Wire(*await asyncio.open_connection("127.0.0.1", settings.listen.port))
+            wire.send(request())
+            await upstream.begun.wait()
+        assert await wire.ended()
+        await wire.close()
+    lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if b'"event":"request"' in line]
+    assert [(line["path"], line["token"]) for line in lines] == [(RECORDS.decode(), TOKEN_ID)]
+    assert (await Uses(store).use(TOKEN_ID)).requests == (RouteUse(ROUTE, "allowed", 1),)
 
 
 async def test_each_listener_has_its_own_pages(configured: Set) -> None:
@@ -274,6 +347,42 @@ def test_an_address_that_is_not_ours_is_refused_by_its_key(configured: Set, host
     settings = configured(f"listen.host = '{host}'\n")
     with pytest.raises(StartError, match=rf"^listen\.{key}: {host}:\d+: [^\n]+$"), open_listeners(settings):
         pass
+
+
+async def test_a_unix_socket_is_a_listener_of_its_own(configured: Set, tmp_path: Path) -> None:
+    path = tmp_path / "zonegate.sock"
+    settings = configured(f"listen.unix = '{path}'\n")
+    async with running(settings):
+        for reader, writer in (
+            await asyncio.open_unix_connection(str(path)),
+            await asyncio.open_connection("127.0.0.1", settings.listen.port),
+        ):
+            wire = Wire(reader, writer)
+            assert (await wire.ask(request(authorized=False))).status == 401
+            await wire.close()
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_cannot_be_made_is_refused_by_its_key(configured: Set, tmp_path: Path) -> None:
+    settings = configured(f"listen.unix = '{tmp_path}/none/s'\n")
+    with pytest.raises(StartError, match=rf"^listen\.unix: {tmp_path}/none/s: [^\n]+$"), open_listeners(settings):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", settings.listen.port))
+
+
+async def test_a_listener_with_a_certificate_speaks_tls(configured: Set, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert, key = authority.sign("localhost")
+    settings = configured(f"admin.tls = {{ cert = '{cert}', key = '{key}' }}\n")
+    client = ssl.create_default_context(cafile=authority.file)
+    async with running(settings):
+        wire = Wire(
+            *await asyncio.open_connection("127.0.0.1", settings.admin.port, ssl=client, server_hostname="localhost")
+        )
+        assert (await wire.ask(request(b"/healthz").replace(HOST, b"Host: localhost"))).status == 200
+        await wire.close()
+        assert (await ask(settings)).status == 404  # without an upstream there is no such route; and no TLS
 
 
 async def test_an_admin_listener_that_is_off_is_not_there(configured: Set) -> None:

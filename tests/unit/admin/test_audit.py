@@ -301,6 +301,11 @@ async def written(
     return store.denials[0] if store.denials else None
 
 
+def concerned(path: str) -> bool:
+    """Whether a refusal of this path has to wait until it is written down."""
+    return DeniedCalls(MemoryTokenStore(), PREFIX).concerns(refused(path).target)
+
+
 async def test_a_refused_call_is_written_down_with_who_and_why() -> None:
     path = f"/client/v4/user/tokens/{TOKEN_ID}/value"
     assert await written(path + "?hush=1") == (
@@ -326,6 +331,7 @@ async def test_the_token_api_s_paths_are_written_down_whatever_stands_behind_the
     found = await written(path)
     assert found is not None
     assert (found[0].path, found[0].token_id) == (path, token_id)
+    assert concerned(path)
 
 
 @pytest.mark.parametrize(
@@ -343,6 +349,7 @@ async def test_the_token_api_s_paths_are_written_down_whatever_stands_behind_the
 )
 async def test_other_paths_are_not(path: str) -> None:
     assert await written(path) is None
+    assert not concerned(path)
 
 
 async def test_the_paths_follow_the_prefix_of_the_settings() -> None:

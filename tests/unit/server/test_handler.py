@@ -379,7 +379,8 @@ async def test_what_cannot_be_sent_up_is_a_refusal(meet: Meet) -> None:
     assert met.transport.statuses == [400, 404]
 
 
-async def test_an_answer_over_tls_says_so_to_the_upstream(
+@pytest.mark.parametrize("way", [pytest.param(Way.AT_ONCE, id="")], indirect=True)
+async def test_a_connection_with_tls_is_answered_and_the_upstream_hears_of_it(
     stack: AsyncExitStack, open_door: Open, behind: Door, upstream: Upstream, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)

@@ -262,32 +262,42 @@ async def _read_body(reader: asyncio.StreamReader, seen: Seen) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def forwarding(upstream: Upstream, *, kept: bool = True, response_timeout: float = 20.0) -> AsyncIterator[Proxy]:
-    """The way to `upstream`, which serves. `kept`: a connection to it is there already, so that nobody has to wait."""
+async def serving(upstream: Upstream) -> AsyncIterator[int]:
+    """The port on loopback where `upstream` serves; whoever is connected to it has left by the end."""
     server = await asyncio.start_server(upstream, "127.0.0.1", 0)
-    pool = Pool(
-        [("127.0.0.1", server.sockets[0].getsockname()[1], "api.internal")],
-        name="cloudflare-dns",
-        max_connections=4,  # a place that is not given back is missed soon
-        idle_timeout=20,
-        connect_timeout=5,
-        wait_timeout=5,
-        tls=None,
-    )
-    timeout = Deadlines(asyncio.get_running_loop(), response_timeout, Relay.timed_out)
-    rules = UpRules(("Authorization", Sensitive("Bearer the-upstream's-own")), CATALOG.credential_fields)
-    proxy = Proxy({"cloudflare-dns": Backend(Where(pool, AnswerReader(), timeout), rules, (b"v4",))})
+    port: int = server.sockets[0].getsockname()[1]
     try:
-        if kept:
-            pool.release(await pool.acquire())
-        yield proxy
-        assert pool.choose().pending == 0
-        assert len(timeout) == 0
+        yield port
     finally:
-        proxy.close()
-        timeout.close()
         server.close()
         await upstream.ended()
+
+
+@contextlib.asynccontextmanager
+async def forwarding(upstream: Upstream, *, kept: bool = True, response_timeout: float = 20.0) -> AsyncIterator[Proxy]:
+    """The way to `upstream`, which serves. `kept`: a connection to it is there already, so that nobody has to wait."""
+    async with serving(upstream) as port:
+        pool = Pool(
+            [("127.0.0.1", port, "api.internal")],
+            name="cloudflare-dns",
+            max_connections=4,  # a place that is not given back is missed soon
+            idle_timeout=20,
+            connect_timeout=5,
+            wait_timeout=5,
+            tls=None,
+        )
+        timeout = Deadlines(asyncio.get_running_loop(), response_timeout, Relay.timed_out)
+        rules = UpRules(("Authorization", Sensitive("Bearer the-upstream's-own")), CATALOG.credential_fields)
+        proxy = Proxy({"cloudflare-dns": Backend(Where(pool, AnswerReader(), timeout), rules, (b"v4",))})
+        try:
+            if kept:
+                pool.release(await pool.acquire())
+            yield proxy
+            assert pool.choose().pending == 0
+            assert len(timeout) == 0
+        finally:
+            proxy.close()
+            timeout.close()
 
 
 # The door between them.
