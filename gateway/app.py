@@ -246,7 +246,7 @@ def _check_passed(settings: Settings, credential_fields: frozenset[str]) -> None
                 raise SettingsError(f"upstreams.{name}.pass_headers: {header!r} is never passed on")
 
 
-def _where(api: Api, settings: Settings, tls: ssl.SSLContext | None) -> Where:
+def _where(api: Api, settings: Settings, credential_fields: frozenset[str], tls: ssl.SSLContext | None) -> Where:
     """The way to the targets of `api`."""
     upstream, limits = settings.upstreams[api.name], settings.limits
     return Where(
@@ -262,7 +262,7 @@ def _where(api: Api, settings: Settings, tls: ssl.SSLContext | None) -> Where:
             wait_timeout=limits.response_timeout,
             tls=tls,
         ),
-        AnswerReader(frozenset(name.lower().encode() for name in upstream.pass_headers)),
+        AnswerReader(frozenset(name.lower().encode() for name in upstream.pass_headers), credential_fields),
         Deadlines(asyncio.get_running_loop(), limits.response_timeout, Relay.timed_out),
     )
 
@@ -271,7 +271,7 @@ def _backend(api: Api, settings: Settings, credential_fields: frozenset[str], tl
     upstream = settings.upstreams[api.name]
     credential = upstream.credential
     return Backend(
-        where=_where(api, settings, tls),
+        where=_where(api, settings, credential_fields, tls),
         rules=UpRules(
             (credential.header, credential.value) if credential.value else None,
             credential_fields,
@@ -461,27 +461,58 @@ class Gateway:
 
     async def _serve(self, stack: AsyncExitStack, section: str, door: Door, sockets: Sequence[socket.socket]) -> None:
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        handler = Handler(door, group.create_task)
+        handler = Handler(door, group.create_task, tls=self._tls.get(section) is not None)
         stack.callback(handler.close)
         stack.push_async_callback(handler.server.shutdown)
         await stack.enter_async_context(_beside(handler.cut_dead()))
-        servers: list[asyncio.Server] = []
-        stack.push_async_callback(self._drain, servers, handler)
+        listening: list[_Listening] = []
+        stack.push_async_callback(self._drain, listening, handler)
         loop = asyncio.get_running_loop()
         for sock in sockets:
             tls = None if sock.family == socket.AF_UNIX else self._tls.get(section)
             # Who connects has the time of a head for the handshake of TLS, too.
             patience = door.header_timeout if tls is not None else None
-            servers.append(
-                await loop.create_server(
-                    handler.server, sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
-                )
+            server = await loop.create_server(
+                handler.server, sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
             )
+            listening.append(_Listening(sock.dup(), server, tls, patience))
 
-    async def _drain(self, servers: Sequence[asyncio.Server], handler: Handler) -> None:
-        for server in servers:
-            server.close()
+    async def _drain(self, listening: Sequence["_Listening"], handler: Handler) -> None:
+        for each in listening:
+            each.server.close()
+        await asyncio.sleep(0)  # until the loop has closed them
+        async with asyncio.TaskGroup() as group:
+            for each in listening:
+                for sock in _left_waiting(each.sock):
+                    group.create_task(_take_over(handler, sock, each))
         await handler.drain(max(0.0, self._ends_at - time.monotonic()))
+
+
+class _Listening(msgspec.Struct, frozen=True, eq=False):
+    """A listening socket at work. `sock`: a descriptor of our own, which outlives the server's."""
+
+    sock: socket.socket
+    server: asyncio.Server
+    tls: ssl.SSLContext | None
+    patience: float | None
+
+
+def _left_waiting(listener: socket.socket) -> list[socket.socket]:
+    """Those that the kernel has let in, and nobody has taken: when the last descriptor closes, it resets them."""
+    found = []
+    with listener, suppress(OSError):
+        while True:
+            found.append(listener.accept()[0])
+    return found
+
+
+async def _take_over(handler: Handler, sock: socket.socket, listening: _Listening) -> None:
+    """Whoever has connected to `listening` by `sock` is a client like any other."""
+    loop = asyncio.get_running_loop()
+    with suppress(OSError):
+        await loop.connect_accepted_socket(
+            handler.server, sock, ssl=listening.tls, ssl_handshake_timeout=listening.patience
+        )
 
 
 def _why(error: OSError) -> str:

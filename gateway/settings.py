@@ -57,7 +57,7 @@ class Listen(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     unix: str = ""
-    workers: Annotated[int, Meta(ge=1)] = 1
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
     prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/client/v4"
     token_api: bool = True
     trusted_proxies: tuple[str, ...] = ()
@@ -184,7 +184,7 @@ class Upstream(_Section, frozen=True):
     base_path: str = ""
     host: str = ""
     credential: UpstreamCredential = UpstreamCredential()
-    pass_headers: tuple[str, ...] = ()
+    pass_headers: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")], ...] = ()
     max_connections: Annotated[int, Meta(ge=1)] = 256
     idle_timeout: Seconds = 30
     tls: UpstreamTls = UpstreamTls()
@@ -283,7 +283,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         msg = f"{file}: {error.strerror or error}"
         raise SettingsError(msg) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"{file}: not TOML: {error}"
         raise SettingsError(msg) from None
 
@@ -486,6 +486,7 @@ def _parse_target(text: str) -> Target | None:
         return None
     try:
         host = str(IPv6Address(found["ipv6"])) if found["ipv6"] else found["name"].lower()
+        host.encode("idna")  # as the resolver does: a label may be empty, or too long
     except ValueError:
         return None
     port = int(found["port"] or _PORTS[found["scheme"]])

@@ -146,7 +146,7 @@ class RouteTable:
                 node.routes[method] = route
             self.routes.append(route)
         self._root = _fold(root)
-        self._remembered: dict[tuple[str, tuple[bytes, ...]], Match] = {}
+        self._remembered: dict[tuple[str, tuple[bytes, ...]], Matched] = {}
 
     def visit(self, segments: Sequence[bytes]) -> list[_Node]:
         """The nodes that a look-up of `segments` goes through: one a segment, or fewer where the path is unknown."""
@@ -165,12 +165,14 @@ class RouteTable:
         for one of those that were asked for last.
         """
         key = (method, segments)
-        found = self._remembered.get(key)
+        found: Match | None = self._remembered.get(key)
         if found is None:
             found = self._look_up(method, segments)
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = found
+            # What matches is as long as its grammars let it be; anything else is as long as its sender likes.
+            if isinstance(found, Matched):
+                if len(self._remembered) >= _MOST_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[key] = found
         return found
 
     def _look_up(self, method: str, segments: Sequence[bytes]) -> Match:

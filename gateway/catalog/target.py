@@ -20,7 +20,7 @@ _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:[;/]|\Z))[A-Za-z0-9._~!$&'()
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 _QUERY: Final = re.compile(rb"[!-\"$-~]*")
-_LONGEST_REMEMBERED: Final = 512
+_LONGEST_REMEMBERED: Final = 256
 """Bytes."""
 _FORBIDDEN_OCTETS: Final = frozenset(
     {*range(0x20), 0x7F, *b"/\\%."} | {*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~"}
@@ -90,7 +90,7 @@ def split_target(raw: bytes) -> Target | Deny:
     return Target(segments, query if mark else None, authority)
 
 
-@lru_cache(maxsize=4096)  # most requests are for a few paths: what one means is a function of its bytes alone
+@lru_cache(maxsize=2048)  # most requests are for a few paths: what one means is a function of its bytes alone
 def _split_path(path: bytes) -> tuple[bytes, ...] | Deny:
     segments = tuple(path[1:].split(b"/")) if path != b"/" else ()
     if not is_plain_path(path):

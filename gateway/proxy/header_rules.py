@@ -40,6 +40,9 @@ _DROPPED_DOWN: Final = frozenset(
         Role.TRAILER,  # said anew where trailers can follow
         Role.REQUEST_ID,
         Role.SET_COOKIE,  # a session of the all-powerful login
+        Role.COOKIE,
+        Role.CREDENTIAL,  # its key, where somebody echoes it
+        Role.OURS,
     }
 )
 _NOT_IN_TRAILERS: Final = _DROPPED_DOWN | {Role.HOST, Role.CREDENTIAL, Role.COOKIE, Role.CACHE_CONTROL}
@@ -184,19 +187,23 @@ def lines_down(
     lines = [field.sent for field in ordinary]
     cached = b"Cache-Control: private\r\n" if private else b""
     for field in special:
-        role = field.role
-        if role is Role.CACHE_CONTROL:
+        if field.role is Role.CACHE_CONTROL:
             cached = b""
+        role = role_of(field.plain)  # another spelling goes the same way
         if role not in _DROPPED_DOWN or (role is Role.SET_COOKIE and field.name in passed):
             lines.append(field.sent)
     lines.append(cached)
     return b"".join(lines)
 
 
-def trailers_down(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The trailer section that comes down (RFC 9110 6.5), without the line that ends it."""
-    return b"".join(
-        b"%b: %b\r\n" % (name, value)
-        for name, value in trailers
-        if role_of(plain_spelling(name.lower())) not in _NOT_IN_TRAILERS
-    )
+def trailers_down(trailers: Iterable[tuple[bytes, bytes]], secrets: frozenset[bytes] = frozenset()) -> bytes:
+    """The trailer section that comes down (RFC 9110 6.5), without the line that ends it.
+
+    `secrets`: names, in plain spelling, of fields that hold a credential.
+    """
+    lines = []
+    for name, value in trailers:
+        plain = plain_spelling(name.lower())
+        if plain not in secrets and role_of(plain) not in _NOT_IN_TRAILERS:
+            lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(lines)

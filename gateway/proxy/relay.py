@@ -14,7 +14,7 @@ import structlog
 
 from gateway.proxy.body import BodyFault, ChunkedBody, Decoder, LengthBody, UntilClose
 from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.field_line import NEVER_REMEMBERED, KnownLines, Role, SeenTwice
+from gateway.proxy.field_line import NEVER_REMEMBERED, KnownLines, Role, SeenTwice, plain_spelling
 from gateway.proxy.header_rules import lines_down, trailers_down
 from gateway.proxy.pool import NotConnected, Pool, Target
 from gateway.proxy.ports import ClientSide, UpstreamFailed
@@ -65,10 +65,13 @@ class AnswerReader:
     Many answers have the very same head: it is looked for as a whole, then line by line.
     """
 
-    def __init__(self, passed: frozenset[bytes] = frozenset()) -> None:
-        """`passed`: fields (lower case) that `pass_headers` opens."""
+    def __init__(self, passed: frozenset[bytes] = frozenset(), secrets: frozenset[str] = frozenset()) -> None:
+        """`passed`: fields (lower case) that `pass_headers` opens; `secrets`: those that hold somebody's credential,
+        which an upstream may echo.
+        """
         self._passed = passed
-        self._lines = KnownLines()
+        self.secrets = frozenset(plain_spelling(name.lower().encode()) for name in secrets)
+        self._lines = KnownLines(name.lower() for name in secrets)
         self._heads: SeenTwice[tuple[ResponseHead, bytes]] = SeenTwice(_MOST_HEADS, _LONGEST_HEAD)
 
     def read(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
@@ -82,9 +85,12 @@ class AnswerReader:
             if head is None:
                 return None
             # An interim answer is kept by nobody, so that none has to be told that it is one person's.
-            down = lines_down(head.ordinary, head.special, head.options, self._passed, private=head.status >= _OK)
+            ordinary = [field for field in head.ordinary if field.plain not in self.secrets]
+            special = [field for field in head.special if field.plain not in self.secrets]
+            down = lines_down(ordinary, special, head.options, self._passed, private=head.status >= _OK)
             found = head, _status_line(head) + down
-            if not any(field.role in NEVER_REMEMBERED for field in head.special):
+            is_whole = len(ordinary) + len(special) == len(head.ordinary) + len(head.special)
+            if is_whole and not any(field.role in NEVER_REMEMBERED for field in special):
                 self._heads.learn(raw, found)
         return found
 
@@ -230,15 +236,18 @@ class Relay:
     def upstream_full(self) -> None:
         """See `upstream_connection.Exchange`."""
         self._is_full = True
-        if not self._is_read and (self._state is _SENDING or self._state is _HEAD):
+        if not self._is_read or self._state is _TUNNEL:
             self._where.response_timeout.arm(self)
         self._client.hold_body()
 
     def upstream_ready(self) -> None:
         """See `upstream_connection.Exchange`."""
+        if not self._is_full:  # TLS may have said stop before there was an exchange
+            return
         self._is_full = False
-        if not self._is_read:
+        if not self._is_read or self._state is _TUNNEL:
             self._where.response_timeout.disarm(self)
+            self._expect_more()
         self._client.resume_body()
 
     # Down.
@@ -249,6 +258,7 @@ class Relay:
         try:
             if state is _BODY:
                 self._pass_down(b"", self._decoder.decode(data))
+                self._expect_more()
             elif state is _SENDING or state is _HEAD:
                 self._receive_head(data)
             elif state is _TUNNEL:
@@ -257,6 +267,11 @@ class Relay:
             self._fail(failed)
         except BodyFault:
             self._fail(UpstreamFailed("a body that is not framed as it should be"))
+
+    def _expect_more(self) -> None:
+        """The rest of a body that has a length comes without long pauses; an event stream has none, and may pause."""
+        if self._state is _BODY and not self._is_held and type(self._decoder) is LengthBody:
+            self._where.response_timeout.arm(self)
 
     def _receive_head(self, data: bytes) -> None:
         self._state = _HEAD
@@ -328,6 +343,7 @@ class Relay:
             client.begin(status, ends_with_close=ends_with_close),
         )
         self._pass_down(down, payload)
+        self._expect_more()
 
     def _pass_down(self, down: bytes, payload: bytes) -> None:
         """Write `down`, then `payload`; at the end of the body its end, too."""
@@ -336,7 +352,7 @@ class Relay:
             if payload:
                 down = b"%b%x\r\n%b\r\n" % (down, len(payload), payload)
             if decoder.complete:
-                down = b"%b0\r\n%b\r\n" % (down, trailers_down(decoder.trailers))
+                down = b"%b0\r\n%b\r\n" % (down, trailers_down(decoder.trailers, self._where.reader.secrets))
         elif payload:
             down = down + payload if down else payload
         if down:
@@ -350,13 +366,13 @@ class Relay:
             return
         self._state = _OVER
         connection, self._connection = self._connection, None
+        self._where.response_timeout.disarm(self)
         if connection is not None:
             if self._may_keep and self._is_read and not self._is_full and not self._decoder.rest:
                 if self._is_held:
                     connection.transport.resume_reading()
                 self._where.pool.release(connection)
             else:
-                self._where.response_timeout.disarm(self)
                 self._where.pool.answered(connection)
                 connection.abort()
         self._client.done()
@@ -366,12 +382,15 @@ class Relay:
         if self._connection is not None and not self._is_held:
             self._is_held = True
             self._connection.transport.pause_reading()
+            if self._state is _BODY and not self._is_full:
+                self._where.response_timeout.disarm(self)  # it is the client who has to be waited for
 
     def client_ready(self) -> None:
         """It does again."""
         if self._connection is not None and self._is_held:
             self._is_held = False
             self._connection.transport.resume_reading()
+            self._expect_more()
 
     # Tunnels.
 

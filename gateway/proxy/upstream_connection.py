@@ -1,18 +1,14 @@
 """One connection to an upstream: it carries one exchange at a time, and knows when it can carry another."""
 
 import asyncio
-import socket
 from typing import Final, Protocol, cast
 
 from gateway.proxy.tls import is_ended
+from gateway.proxy.transport import set_up
 
 READ_SIZE: Final = 64 * 1024
 """Bytes that one read brings at most, and so what a client that does not keep up makes us hold: uvloop's own are 256
 KiB.
-"""
-_WRITE_BUFFER: Final = 1
-"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for. Not 0: where TLS
-may hold nothing, it says stop when it holds nothing, and go at the next look.
 """
 
 
@@ -67,10 +63,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(_WRITE_BUFFER)
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_up(self.transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """See asyncio."""

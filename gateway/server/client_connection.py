@@ -6,6 +6,7 @@ whether the connection goes on, is decided here.
 """
 
 import asyncio
+import contextlib
 import http
 import socket
 import struct
@@ -21,6 +22,7 @@ from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import Role
 from gateway.proxy.header_rules import Client
 from gateway.proxy.ports import ClientSide
+from gateway.proxy.transport import set_up
 from gateway.reason import Answer, Deny, Reason
 from gateway.server.aiohttp_parts import AiohttpConnection, Server
 from gateway.server.client_address import parse_address
@@ -30,14 +32,14 @@ from gateway.server.proxy_protocol import Fault, NotYet, read_proxy_header
 from gateway.server.request_id import request_id
 from gateway.tokens.condition import Address
 
-_WRITE_BUFFER: Final = 1
-"""Bytes that the transport may hold before it says stop: what the kernel does not take is waited for. Not 0: of TLS,
-asyncio then says stop where nothing is held.
-"""
 _DISCARDED: Final = 64 * 1024
 """Bytes of a body that are read after its request was answered, for the sake of the next request."""
 _HEARD: Final = 256 * 1024
 """And where there is none: only so that the client hears the answer instead of a reset."""
+_FULL_READ: Final = 64 * 1024
+"""Bytes of a read behind which libuv reads again at once, many times over: others have their turn first."""
+_IN_A_ROW: Final = 16
+"""Requests of one connection that are answered before all others have their turn."""
 _DISCARD_TIMEOUT: Final = 1.0
 """Seconds."""
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -244,10 +246,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
         """See asyncio."""
         super().connection_made(transport)
         assert self.transport is not None  # noqa: S101 - it has just been set
-        self.transport.set_write_buffer_limits(_WRITE_BUFFER)
+        set_up(self.transport)
         sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         name = transport.get_extra_info("peername")
         self._set_peer(parse_address(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None)
         if self.peer is None and sock is not None and sock.family != socket.AF_UNIX:
@@ -327,7 +327,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
         """See aiohttp: whoever is here still is cut off."""
-        if self.exchange is not None:
+        if self.exchange is not None or self.has_unsent:
             self.abort()
         else:
             self.end()
@@ -352,6 +352,20 @@ class ClientConnection(AiohttpConnection, ClientSide):
         elif state is not _CLOSED:
             self._pending += data
             self._pause()
+        if len(data) >= _FULL_READ and self._is_reading:
+            self._let_others_go_on()
+
+    def _let_others_go_on(self) -> None:
+        """Nobody has the loop for himself, however fast he sends."""
+        self._pause()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._state is _HEAD:
+            if not self._takes:
+                self._take()
+        elif not self._is_held and not self._pending and self._state is not _CLOSED:
+            self._resume()
 
     def _pause(self) -> None:
         if self._is_reading and self.transport is not None:
@@ -373,6 +387,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
             return
         if found.source is not None:
             self._set_peer(found.source)
+        else:  # it is the peer itself; and who writes such a header passes all else on as it is: no field is his word
+            self.client = Client(self.client.peer, self.client.scheme, trusted=False)
         self._state = _HEAD
         self._pending = self._pending[found.size :]
         self._take()
@@ -380,11 +396,16 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def _take(self) -> None:
         """Take requests out of what has come, as long as each is answered at once."""
         self._takes = True
+        left = _IN_A_ROW
         try:
             while self._state is _HEAD and self._pending:
                 if self._is_full:  # who does not read answers is not read from
                     self._pause()
                     return
+                if not left:
+                    self._let_others_go_on()
+                    return
+                left -= 1
                 found = self._handling.reader.read(self._pending)
                 if isinstance(found, Head):
                     self._begin(found)
@@ -398,8 +419,11 @@ class ClientConnection(AiohttpConnection, ClientSide):
             self._takes = False
         if self._state is _HEAD:
             self._resume()
-        elif self._pending and (self._state is _BUSY or self._state is _BODY):
-            self._pause()  # so that no more than one read is held
+        elif self._state is _BUSY or self._state is _BODY:
+            if self._pending:
+                self._pause()  # so that no more than one read is held
+            elif not self._is_reading and not self._is_held:
+                self._resume()  # or nobody would hear that the client leaves
 
     def _wait_for_head(self, *, begun: bool) -> None:
         """For its end, if it has `begun` to come, else for its beginning. The first has its time from the start."""
@@ -612,7 +636,9 @@ class ClientConnection(AiohttpConnection, ClientSide):
         exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
-        self._task = self._sink = None
+        task, self._task, self._sink = self._task, None, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()  # it connects for nobody
         self._is_held = False
         self._handling.finished(exchange)
         if self._state is _CLOSED:
@@ -649,7 +675,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
         """No other request follows: what still comes is read only so that the client hears the answer, not a reset."""
         self._then_close = True
         if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # asyncio's own loop tells here of a client that is gone
+                self.transport.write_eof()
 
     def _discard(self, data: bytes) -> None:
         """Read what is left of a request that was answered."""
@@ -733,6 +760,11 @@ class ClientConnection(AiohttpConnection, ClientSide):
         return True
 
     # Ends that somebody else decides on.
+
+    @property
+    def has_unsent(self) -> bool:
+        """Not all that was written is sent."""
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
 
     @property
     def buffered(self) -> int:

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from gateway.access.decision import Allow
+from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import KnownLines, Role
 from gateway.reason import Answer, Deny, Reason, refuse
 from gateway.server.admission import Admission, Pending
@@ -34,10 +35,14 @@ _LAST_WORDS: Final = 0.5
 """Seconds for saying that the gateway ends, to those whose bodies it waits for no more."""
 _LAST_REQUESTS: Final = 0.5
 """Seconds in which a connection that is kept may bring one more request: it may have been sent already."""
-_LOOK_AGAIN: Final = 0.5
-"""Seconds between two looks at what is relayed: a dead token's streams end within a second."""
+_LOOK_AGAIN: Final = 0.25
+"""Seconds between two looks at what is relayed: a dead token's streams end within a second, and a look may be late."""
+_GLANCE: Final = 0.05
 _AT_ONCE: Final = 64
 """Looks that go on together: tokens that are in memory no more are then read together."""
+_LONGEST_REMEMBERED: Final = 512
+"""Bytes of a path in a refusal that may be remembered."""
+_LARGE_HEAD: Final = 8 * 1024
 _LOCAL: Final = frozenset({"localhost"})
 _WEBSOCKET_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _refuse: Final = lru_cache(maxsize=512)(refuse)
@@ -77,8 +82,10 @@ class Door(msgspec.Struct, frozen=True):
 class Handler:
     """Answers the requests of one listener. Must be made while the loop runs."""
 
-    def __init__(self, door: Door, spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]) -> None:
-        """`spawn`: do some work in a task, beside all else."""
+    def __init__(
+        self, door: Door, spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"], *, tls: bool = False
+    ) -> None:
+        """`spawn`: do some work in a task, beside all else; `tls`: connections begin with a handshake."""
         self._door = door
         self._spawn = spawn
         self.reader = door.reader
@@ -88,13 +95,20 @@ class Handler:
         self._waits = Waits(
             header=door.header_timeout, keep_alive=door.keepalive_timeout, body_idle=door.body_idle_timeout
         )
+        # Until its handshake is done, a connection is known to the loop alone.
+        self._handshakes: Deadlines[ClientConnection] | None = (
+            Deadlines(asyncio.get_running_loop(), door.header_timeout, _nothing) if tls else None
+        )
         self._at_once = door.at_once and door.pages is None
         self._under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
     def _connection(self, server: Server) -> ClientConnection:
-        return ClientConnection(server, self, self._waits, proxy_protocol=self._door.proxy_protocol)
+        connection = ClientConnection(server, self, self._waits, proxy_protocol=self._door.proxy_protocol)
+        if self._handshakes is not None:
+            self._handshakes.arm(connection)
+        return connection
 
     def _connections(self) -> list[ClientConnection]:
         return [each for each in self.server.connections if isinstance(each, ClientConnection)]
@@ -103,7 +117,9 @@ class Handler:
 
     def opened(self, connection: ClientConnection, peer: Address | None) -> bool:
         """See `Handling.opened`. Room is made by whoever has been idle for longest."""
-        del connection, peer
+        del peer
+        if self._handshakes is not None:
+            self._handshakes.disarm(connection)
         if self.server.size <= self._door.max_connections:
             return True
         idle = self._waits.keep_alive.oldest()
@@ -155,7 +171,9 @@ class Handler:
     def refuse(self, connection: ClientConnection, exchange: Exchange, deny: Deny) -> None:
         """See `Handling.refuse`."""
         exchange.deny = deny
-        connection.answer(_refuse(deny))
+        if exchange.head is not None and exchange.head.upgrade:
+            exchange.keep_alive = False  # what comes behind it was meant for a tunnel
+        connection.answer(_refuse(deny) if len(deny.path) <= _LONGEST_REMEMBERED else refuse(deny))
 
     def finished(self, exchange: Exchange) -> None:
         """See `Handling.finished`."""
@@ -163,6 +181,8 @@ class Handler:
         exchange.seconds = time.monotonic() - exchange.started
         exchange.relay = None
         self._door.access_log.add(exchange)
+        if exchange.head is not None and exchange.head.size > _LARGE_HEAD:
+            self._door.access_log.flush()  # what waits there holds its head
         if exchange.head is not None:
             self._under_way -= 1
             if not self._under_way:
@@ -367,6 +387,8 @@ class Handler:
         self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                while self._handshakes:  # noqa: ASYNC110 - the loop tells of no end; the next thing is a request
+                    await asyncio.sleep(_GLANCE)
                 await self._quiet.wait()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_REQUESTS):
@@ -375,6 +397,8 @@ class Handler:
                     if connection.is_idle:
                         connection.end()
                 await self._quiet.wait()
+                while any(connection.has_unsent for connection in self._connections()):  # noqa: ASYNC110 - nor of that
+                    await asyncio.sleep(_GLANCE)
         for connection in self._connections():
             connection.cut_body()
         with contextlib.suppress(TimeoutError):
@@ -385,10 +409,16 @@ class Handler:
     def close(self) -> None:
         """When all connections are closed: nothing is waited for any more, and all is written down."""
         self._waits.close()
+        if self._handshakes is not None:
+            self._handshakes.close()
         self._door.access_log.flush()
 
 
 _TOO_LARGE: Final = Deny(reason=Reason.BODY_TOO_LARGE, detail=f": at most {LARGEST_BODY} bytes here")
+
+
+def _nothing(_: ClientConnection) -> None:
+    """The loop itself ends a handshake that takes too long."""
 
 
 def _is_refused_host(outcome: Allow | Deny | Pending) -> bool:

@@ -24,7 +24,10 @@ def open_listener(host: str, port: int) -> tuple[socket.socket, ...]:
     Raises OSError, of which `socket.gaierror` says that `host` is none. No program that we start inherits them, a
     fork does.
     """
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:  # a label that is empty, or too long
+        raise socket.gaierror(socket.EAI_NONAME, "not a host") from None
     missing: OSError | None = None
     with contextlib.ExitStack() as stack:
         opened = []

@@ -6,10 +6,8 @@ A worker that is killed loses the lines of a quarter of a second.
 import asyncio
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from select import PIPE_BUF
@@ -19,7 +17,7 @@ import msgspec
 import structlog
 
 from gateway.reason import Reason
-from gateway.telemetry.logs import is_console
+from gateway.telemetry.logs import STDERR, is_console
 from gateway.tokens.secret import LOOKS_SECRET
 
 log = structlog.get_logger("access")
@@ -95,7 +93,7 @@ class AccessLog:
         """
         self._enabled = enabled
         self._console = is_console(format_)
-        self._write = write or _to_stderr
+        self._write = write or STDERR.write
         self._count_use = count_use
         self._waiting: list[Ended] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -162,7 +160,7 @@ class AccessLog:
 def _in_json(kind: Kind) -> bytes:
     """The members of a line that say what `kind` says."""
     members = {
-        "method": kind.method or None,
+        "method": LOOKS_SECRET.sub(r"\1_...", kind.method) or None,
         "api": kind.api or None,
         "route": kind.route or None,
         "token": kind.token or None,
@@ -184,6 +182,7 @@ def _on_console(each: Ended, kind: Kind) -> dict[str, Any]:
         "path": None if each.path is None else _SECRET.sub(rb"\1_...", each.path).decode("ascii"),
         "milliseconds": round(each.seconds * 1000, 1),
         **{name: value for name, value in kind._asdict().items() if value != ""},
+        "method": LOOKS_SECRET.sub(r"\1_...", kind.method) or None,
     }
 
 
@@ -208,9 +207,3 @@ def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
         piece.append(line)
         size += len(line)
     yield b"".join(piece)
-
-
-def _to_stderr(lines: bytes) -> None:
-    with suppress(OSError):  # a log that nobody takes changes no answer
-        sys.stderr.buffer.write(lines)
-        sys.stderr.buffer.flush()

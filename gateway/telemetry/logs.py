@@ -1,7 +1,11 @@
 """Logging: one event a line, JSON for programs, colour for a terminal; to standard error."""
 
 import logging
+import os
+import select
 import sys
+import time
+from contextlib import suppress
 from typing import Final, Literal
 
 import structlog
@@ -15,6 +19,56 @@ _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7
 def _one_line(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Show control characters as escapes: whatever a value holds, an event is one line."""
     return {key: value.translate(_CONTROLS) if isinstance(value, str) else value for key, value in event.items()}
+
+
+_PATIENCE: Final = 0.2
+"""Seconds that a reader of the log has to take some of it."""
+
+
+class StandardError:
+    """Standard error, of which nobody may wait for long that somebody reads it: a log stops no request, and no end.
+
+    A reader who is slow has some time. Once he took nothing in it, lines are dropped until he takes some again.
+    """
+
+    def __init__(self) -> None:
+        self._patience = _PATIENCE
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, as far as they are taken. Never raises."""
+        try:
+            file = sys.stderr.fileno()
+        except (OSError, ValueError):  # something else stands in its place
+            sys.stderr.write(lines.decode("utf-8", "replace"))
+            return
+        with suppress(OSError, ValueError):
+            self._write(file, lines)
+
+    def _write(self, file: int, lines: bytes) -> None:
+        until = time.monotonic() + self._patience
+        start = 0
+        while start < len(lines):
+            if not select.select([], [file], [], max(0.0, until - time.monotonic()))[1]:
+                self._patience = 0.0
+                return
+            end = len(lines)
+            if end - start > select.PIPE_BUF:
+                # A pipe that is ready takes so many bytes whole: without a wait, and without another's lines between.
+                end = lines.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or lines.find(b"\n", start) + 1 or end
+            os.write(file, lines[start:end])
+            start = end
+        self._patience = _PATIENCE
+
+
+STDERR: Final = StandardError()
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            STDERR.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+        except Exception:  # noqa: BLE001 - as all handlers do
+            self.handleError(record)
 
 
 def is_console(format_: Literal["auto", "console", "json"]) -> bool:
@@ -49,7 +103,7 @@ def configure_logs(format_: Literal["auto", "console", "json"], level: str) -> N
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -6,7 +6,6 @@ import json
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.processes import Gateway
@@ -17,6 +16,7 @@ from support.watched_gateway import WatchedGateway
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 
 MIB = 1 << 20
+MOST_HELD = 256 * 1024
 SMALL = 8192
 LARGE, MEDIUM = 128, 8
 """Pieces of an answer. For a client with a SMALL buffer that reads nothing the kernel takes 4 MiB (ran): LARGE is more,
@@ -69,7 +69,6 @@ class Memory:
     @property
     def highest(self) -> int:
         """The highest RSS since this was made."""
-        print("RSS before", self._before >> 10, "peak", self._read("VmHWM") >> 10, "KiB")  # XX
         return self._read("VmHWM")
 
     @property
@@ -81,8 +80,9 @@ class Memory:
 # One large body.
 
 
-async def send_body(client: Client, count: int, *, chunked: bool) -> str:
+async def send_body(client: Client, count: int, framing: str) -> str:
     """Send `count` pieces; returns their digest."""
+    chunked = framing == "chunked"
     digest = hashlib.sha256()
     for number in range(count):
         data = piece(number)
@@ -109,40 +109,41 @@ def digest_of(count: int) -> str:
     return digest.hexdigest()
 
 
-def framing_of(size: int, *, chunked: bool) -> str:
-    return "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+def framing_line(framing: str, count: int) -> str:
+    """Of a body of so many pieces."""
+    return "Transfer-Encoding: chunked" if framing == "chunked" else f"Content-Length: {count * PIECE}"
 
 
 SIZES = [
     pytest.param(32 * MIB, 8 * MIB, id="32 MiB"),
     pytest.param(512 * MIB, 48 * MIB, id="512 MiB", marks=pytest.mark.deep),
 ]
-FRAMINGS = [pytest.param(True, id="chunked"), pytest.param(False, id="with a length")]
+FRAMINGS = [pytest.param("chunked"), pytest.param("length")]
 
 
 @pytest.mark.parametrize(("size", "most"), SIZES)
-@pytest.mark.parametrize("chunked", FRAMINGS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 async def test_a_large_body_goes_up_whole_and_the_worker_hardly_grows(
-    gateway: Gateway, connect: Connect, size: int, most: int, chunked: bool
+    gateway: Gateway, connect: Connect, size: int, most: int, framing: str
 ) -> None:
     client, memory = await connect(), Memory(gateway)
-    client.begin("POST", "sink", framing_of(size, chunked=chunked))
-    digest = await send_body(client, size // PIECE, chunked=chunked)
+    client.begin("POST", "sink", framing_line(framing, size // PIECE))
+    digest = await send_body(client, size // PIECE, framing)
     answer = await client.answer()
-    framing = "chunked" if chunked else "length"
     assert json.loads(answer.body) == {"size": size, "sha256": digest, "framing": framing}
     assert memory.grown < most
 
 
 @pytest.mark.parametrize(("size", "most"), SIZES)
-@pytest.mark.parametrize("chunked", FRAMINGS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 async def test_a_large_body_comes_down_whole_and_the_worker_hardly_grows(
-    gateway: Gateway, connect: Connect, size: int, most: int, chunked: bool
+    gateway: Gateway, connect: Connect, size: int, most: int, framing: str
 ) -> None:
     client, memory = await connect(), Memory(gateway)
-    client.begin("GET", f"source?pieces={size // PIECE}{'&chunked=1' if chunked else ''}")
+    client.begin("GET", f"source?pieces={size // PIECE}&framing={framing}")
     head = await client.head()
-    assert ("content-length" in head.fields, "transfer-encoding" in head.fields) == (not chunked, chunked)
+    expected = {"content-length": str(size)} if framing == "length" else {"transfer-encoding": "chunked"}
+    assert expected.items() <= head.fields.items()
     assert await whole_body(client.pieces(head)) == (size, digest_of(size // PIECE))
     assert memory.grown < most
 
@@ -153,7 +154,7 @@ async def test_a_body_that_the_upstream_does_not_take_waits_with_the_client(
 ) -> None:
     client, memory, key = await connect(), Memory(gateway), f"sink-{size}"
     client.begin("POST", f"sink?key={key}", f"Content-Length: {size}")
-    sending = asyncio.ensure_future(send_body(client, size // PIECE, chunked=False))
+    sending = asyncio.ensure_future(send_body(client, size // PIECE, "length"))
     await asyncio.to_thread(upstream.wait_for, key)
     await still(lambda: client.sent)
     await asyncio.to_thread(upstream.release, key)
@@ -227,11 +228,11 @@ def watched(gateway: Gateway) -> Iterator[WatchedGateway]:
 
 
 @pytest.mark.parametrize("half", COUNTS)
-@pytest.mark.parametrize("chunked", FRAMINGS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 async def test_neither_who_takes_no_answer_nor_whose_body_is_not_taken_has_more_than_256_kib_held(
-    connect: Connect, upstream: StreamingUpstream, watched: WatchedGateway, half: int, chunked: bool
+    connect: Connect, upstream: StreamingUpstream, watched: WatchedGateway, half: int, framing: str
 ) -> None:
-    key = f"never-released-{half}-{chunked}"
+    key = f"sink-of-{half}-{framing}"
     senders = [await connect(where=watched.port) for _ in range(half)]
     takers = [await connect(where=watched.port, receive_buffer=SMALL) for _ in range(half)]
     clients = (*senders, *takers)
@@ -240,10 +241,10 @@ async def test_neither_who_takes_no_answer_nor_whose_body_is_not_taken_has_more_
     sending = []
     with watched.watching() as held:
         for sender, taker, size in zip(senders, takers, sizes_of(half), strict=True):
-            taker.begin("GET", f"source?pieces={size}{'&chunked=1' if chunked else ''}")
+            taker.begin("GET", f"source?pieces={size}&framing={framing}")
             count = MEDIUM if size == MEDIUM else ENDLESS
-            sender.begin("POST", f"sink?key={key}", framing_of(count * PIECE, chunked=chunked))
-            sending.append(asyncio.ensure_future(send_body(sender, count, chunked=chunked)))
+            sender.begin("POST", f"sink?key={key}", framing_line(framing, count))
+            sending.append(asyncio.ensure_future(send_body(sender, count, framing)))
         assert {(await client.head()).status for client in takers} == {200}
         await asyncio.to_thread(upstream.wait_for, key, half)
         await still(lambda: sum(client.sent for client in senders))
@@ -252,6 +253,26 @@ async def test_neither_who_takes_no_answer_nor_whose_body_is_not_taken_has_more_
     for task in sending:
         task.cancel()
     await asyncio.wait(sending)
-    print("held", held)
-    assert 0 < held.most <= 256 * 1024
-    assert 0 < held.most_with_upstream <= 256 * 1024
+    await asyncio.to_thread(upstream.release, key)  # who is not read from is not seen to leave
+    assert held.client > 0
+    assert held.upstream > 0
+    assert held.exchange <= MOST_HELD
+
+
+@pytest.mark.parametrize("half", COUNTS)
+async def test_nor_does_either_side_of_a_tunnel_whose_ends_send_and_take_nothing(
+    connect: Connect, watched: WatchedGateway, half: int
+) -> None:
+    clients = [await connect(where=watched.port, receive_buffer=SMALL) for _ in range(half // 5)]
+    for client in clients:
+        client.upgrade("tunnel-flood")
+        assert (await client.head()).status == 101
+    with watched.watching() as held:
+        sending = [asyncio.ensure_future(send_body(client, ENDLESS, "none")) for client in clients]
+        await still(lambda: sum(client.sent for client in clients))
+        await still(lambda: held.now)
+    for task in sending:
+        task.cancel()
+    await asyncio.wait(sending)
+    assert 0 < held.client <= MOST_HELD
+    assert 0 < held.upstream <= MOST_HELD

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,9 +32,9 @@ def upstream() -> Iterator[StreamingUpstream]:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, upstream: StreamingUpstream) -> Iterator[Gateway]:
+def serving(directory: Path, upstream: StreamingUpstream, extra: str = "") -> Iterator[Gateway]:
     """A gateway with two workers."""
-    gateway = streaming_gateway(directory, {"streams": section("streams", [upstream.url])}, workers=2)
+    gateway = streaming_gateway(directory, {"streams": section("streams", [upstream.url])}, extra=extra, workers=2)
     with started(gateway):
         yield gateway
 
@@ -50,10 +50,9 @@ class Load:
         self._gateway = gateway
         self._stops = False
         self._changed = asyncio.Condition()
-        self.answered = self.repeated = 0
+        self.answered = self.refused = 0
+        """Requests; connections, since nobody listens any more."""
         self.failed: list[str] = []
-        self.refused: list[str] = []
-        """By the kernel: nobody listens."""
 
     async def _run(self, *, kept: bool) -> None:
         client: Client | None = None
@@ -61,37 +60,40 @@ class Load:
             is_new = client is None
             try:
                 client = client or await Client.connect(self._gateway.port, self._gateway.first)
-            except ConnectionRefusedError as error:
-                self.refused.append(str(error))
+            except ConnectionRefusedError:
+                await self._note(refused=1)
                 return
             try:
                 answer = await client.ask("GET", "see")
             except Broken as broken:
                 if is_new or not broken.silent:
                     self.failed.append(f"{'a new' if is_new else 'a kept'} connection: {broken}")
-                self.repeated += 1
                 client.break_off()
                 client = None
                 continue
-            await self._note(answer.status)
+            if answer.status != 200:
+                self.failed.append(str(answer.status))
+            await self._note(answered=1)
             if not kept or answer.fields.get("connection") == "close":
                 client.break_off()
                 client = None
         if client is not None:
             client.break_off()
 
-    async def _note(self, status: int) -> None:
-        if status != 200:
-            self.failed.append(str(status))
+    async def _note(self, *, answered: int = 0, refused: int = 0) -> None:
         async with self._changed:
-            self.answered += 1
+            self.answered += answered
+            self.refused += refused
             self._changed.notify_all()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30), self._changed:
+            await self._changed.wait_for(condition)
 
     async def more(self, count: int) -> None:
         """Returns when so many more requests are answered."""
         wanted = self.answered + count
-        async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(lambda: self.answered >= wanted), 30)
+        await self._until(lambda: self.answered >= wanted)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -104,14 +106,25 @@ class Load:
 
     async def over(self) -> None:
         """Returns when nobody is let in any more."""
-        async with asyncio.timeout(30):
-            while len(self.refused) < CLIENTS:
-                await asyncio.sleep(0.02)
+        await self._until(lambda: self.refused == CLIENTS)
 
 
 def send(gateway: Gateway, number: signal.Signals) -> None:
     assert gateway.process is not None
     gateway.process.send_signal(number)
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether process `pid` takes connections to `port` (Linux)."""
+    sockets = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sockets.add(str(file.readlink()))
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(
+        local.endswith(f":{port:04X}") and state == "0A" and f"socket:[{inode}]" in sockets
+        for _, local, _, state, _, _, _, _, _, inode, *_ in lines
+    )
 
 
 def replaced(gateway: Gateway, old: set[int]) -> bool:
@@ -146,7 +159,7 @@ async def test_reloads_under_load_fail_no_request(gateway: Gateway, times: int) 
             await asyncio.to_thread(until, "new workers are there alone", lambda old=old: replaced(gateway, old))
             await load.more(200)
     assert load.failed == []
-    assert load.refused == []
+    assert load.refused == 0
 
 
 async def test_reloads_that_overtake_each_other_fail_no_request(gateway: Gateway) -> None:
@@ -158,7 +171,7 @@ async def test_reloads_that_overtake_each_other_fail_no_request(gateway: Gateway
         await asyncio.to_thread(until, "new workers are there alone", lambda: replaced(gateway, old))
         await load.more(200)
     assert load.failed == []
-    assert load.refused == []
+    assert load.refused == 0
 
 
 async def test_what_is_under_way_at_a_reload_is_answered_by_who_has_it(
@@ -170,7 +183,8 @@ async def test_what_is_under_way_at_a_reload_is_answered_by_who_has_it(
     await asyncio.to_thread(upstream.wait_for, key, 20)
     old = set(gateway.workers())
     send(gateway, signal.SIGHUP)
-    await asyncio.to_thread(until, "new workers answer beside the old", lambda: len(set(gateway.workers()) - old) == 2)
+    await asyncio.to_thread(until, "the old let nobody in", lambda: not any(listens(pid, gateway.port) for pid in old))
+    assert set(gateway.workers()) > old
     assert (await (await connect()).ask("GET", "see")).status == 200
     await asyncio.to_thread(upstream.release, key)
     for client in clients:
@@ -212,3 +226,28 @@ async def test_an_end_under_load_fails_no_request(tmp_path: Path, upstream: Stre
                 await Client.connect(gateway.port, gateway.first)
             if number + 1 < times:
                 await asyncio.to_thread(gateway.start)
+
+
+async def test_who_is_not_done_when_the_time_is_up_is_cut_off_and_the_exit_code_is_0(
+    tmp_path: Path, upstream: StreamingUpstream
+) -> None:
+    with serving(tmp_path, upstream, "[limits]\ndrain_timeout = 1\n") as gateway:
+        async with clients_of(gateway) as connect:
+            waiting, streaming, tunnel, sending = [await connect() for _ in range(4)]
+            waiting.begin("GET", "held?key=for-ever")
+            streaming.begin("GET", "events?key=for-ever")
+            assert (await streaming.head()).status == 200
+            await streaming.reader.readuntil(b"data: 1\n\n\r\n")
+            tunnel.upgrade("websocket?key=for-ever")
+            assert (await tunnel.head()).status == 101
+            sending.begin("POST", "sink", "Content-Length: 10")
+            sending.writer.write(b"half")
+            await asyncio.to_thread(upstream.wait_for, "for-ever", 3)
+            send(gateway, signal.SIGTERM)
+            answer = await sending.answer()
+            assert (answer.status, answer.code, answer.fields["connection"]) == (503, 10500, "close")
+            # And no last chunk, which would say that there are no more events.
+            assert [await client.rest() for client in (waiting, streaming, tunnel)] == [b"", b"", b""]
+            assert gateway.process is not None
+            assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+        await asyncio.to_thread(upstream.wait_for, "for-ever left", 2)

@@ -157,7 +157,6 @@ async def test_a_hundred_of_them_are_cut_within_a_second_of_the_revocation(gatew
         times += [each - revoked for each in await cutting]
     late = [each for each in times if each > 1.0]
     assert len(times) == 500
-    print("cut", min(times), sorted(times)[250], max(times))
     assert len(late) == 0, f"{len(late)} of {len(times)} were cut late, the last after {max(times):.2f} s"
 
 

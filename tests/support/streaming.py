@@ -22,6 +22,8 @@ _SHIPPED = Path(__file__).parent.parent.parent / "policies"
 _PROGRAM = Path(__file__).with_name("streaming_upstream.py")
 _PATIENCE = 30.0
 _LIMIT = 256 * 1024
+_BIND_ADDRESS_NO_PORT = 24
+"""Linux's IP_BIND_ADDRESS_NO_PORT, which Python 3.11 does not name."""
 ZONE = "a" * 32
 PERMISSION = "DNS Write"
 
@@ -44,7 +46,7 @@ permission = ["DNS Write"]
 resource = "zone:{{zone_id}}"
 upgrade = ["websocket"]
 """
-_TUNNELS = ("websocket", "tunnel", "tunnel-that-ends-first", "tunnel-later", "tunnel-never")
+_TUNNELS = ("websocket", "tunnel", "tunnel-that-ends-first", "tunnel-later", "tunnel-never", "tunnel-flood")
 
 
 class StreamingUpstream:
@@ -200,7 +202,8 @@ class Client:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
-            if source:
+            if source:  # a port of its own would be one that another program may be about to listen on
+                sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                 sock.bind((source, 0))
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", where))
             limit = receive_buffer or _LIMIT

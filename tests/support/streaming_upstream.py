@@ -144,8 +144,8 @@ async def _sink(request: _Request) -> bool:
 
 
 async def _source(request: _Request) -> bool:
-    """`pieces`, each of PIECE bytes; `chunked`, or with a length."""
-    count, chunked = int(request.query["pieces"]), "chunked" in request.query
+    """`pieces`, each of PIECE bytes; `framing` is chunked, or with a length."""
+    count, chunked = int(request.query["pieces"]), request.query.get("framing") == "chunked"
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {count * PIECE}"
     request.writer.write(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
     for number in range(count):
@@ -225,6 +225,14 @@ async def _tunnel(request: _Request) -> bool:
     return False
 
 
+async def _flood_tunnel(request: _Request) -> bool:
+    """Bytes without end, and nothing is read."""
+    _switch(request)
+    while True:
+        request.writer.write(piece(0))
+        await request.writer.drain()
+
+
 async def _tunnel_that_ends_first(request: _Request) -> bool:
     """Says goodbye, ends its own half, and hears what comes; then arrives under that."""
     _switch(request)
@@ -293,6 +301,7 @@ _ACTS: Final[dict[str, Callable[[_Request], Awaitable[bool]]]] = {
     "unasked": _switch_unasked,
     "websocket": _websocket,
     "tunnel": _tunnel,
+    "tunnel-flood": _flood_tunnel,
     "tunnel-that-ends-first": _tunnel_that_ends_first,
     "tunnel-later": _tunnel_later,
     "tunnel-never": _tunnel_never,

@@ -1,4 +1,4 @@
-"""A gateway inside this process, in a thread with a loop of its own, of whose connections it is known what they hold."""
+"""A gateway inside this process, in a thread of its own, of whose connections it is known what they hold."""
 
 import asyncio
 import gc
@@ -14,21 +14,23 @@ import uvloop
 from gateway.app import Gateway as AppGateway
 from gateway.app import make_plan, open_listeners, open_store, ready_store
 from gateway.server.client_connection import ClientConnection
-from gateway.settings import Admin, Settings, load_settings
+from gateway.settings import Admin, Log, Settings, load_settings
 from support.processes import Gateway, free_port
 
 _POLL = 0.002
 
 
 class Held(msgspec.Struct):
-    """Bytes that connections hold: what has come and was not passed on, and what was written and not taken."""
+    """Bytes: what has come and was not passed on, and what was written and not taken. The most at a time, of
+    connections of one kind; and all of it, now.
+    """
 
-    most: int = 0
-    """At a time, for one connection, by its own count."""
-    most_with_upstream: int = 0
-    """The same with what its upstream connection holds."""
+    client: int = 0
+    """By the connection's own count."""
+    upstream: int = 0
+    exchange: int = 0
+    """Both together."""
     now: int = 0
-    """For all."""
 
 
 class WatchedGateway:
@@ -38,7 +40,10 @@ class WatchedGateway:
         settings = load_settings(beside.config, beside.environment)
         self.port = free_port()
         self._settings: Settings = msgspec.structs.replace(
-            settings, listen=msgspec.structs.replace(settings.listen, port=self.port), admin=Admin(enabled=False)
+            settings,
+            listen=msgspec.structs.replace(settings.listen, port=self.port),
+            admin=Admin(enabled=False),
+            log=Log(access=False),
         )
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._main, daemon=True)
@@ -75,18 +80,22 @@ class WatchedGateway:
         """What the connections hold that are there now, looked at again and again until the end."""
         held = Held()
         task = asyncio.run_coroutine_threadsafe(self._watch(held), self._loop)
-        yield held
-        assert not task.done(), task.result()
-        task.cancel()
+        try:
+            yield held
+            assert not task.done(), task.result()
+        finally:
+            task.cancel()
 
     async def _watch(self, held: Held) -> None:
         connections = [each for each in gc.get_objects() if type(each) is ClientConnection]
         while True:
-            own = [connection.buffered for connection in connections]
-            both = [bytes_ + _unsent(connection) for bytes_, connection in zip(own, connections, strict=True)]
-            held.most = max(held.most, *own)
-            held.most_with_upstream = max(held.most_with_upstream, *both)
-            held.now = sum(both)
+            client = [connection.buffered for connection in connections]
+            upstream = [_unsent(connection) for connection in connections]
+            exchange = [sum(both) for both in zip(client, upstream, strict=True)]
+            held.client = max(held.client, *client)
+            held.upstream = max(held.upstream, *upstream)
+            held.exchange = max(held.exchange, *exchange)
+            held.now = sum(exchange)
             await asyncio.sleep(_POLL)
 
 

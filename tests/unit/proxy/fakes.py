@@ -169,8 +169,9 @@ class FakeClient(ClientSide):
     @property
     def end(self) -> str | None:
         """Which of `done`, `fail` and `abort` it was told, or None."""
-        (end,) = [call[0] for call in self.calls if call[0] in ENDS] or [None]
-        return end
+        ends = [str(call[0]) for call in self.calls if call[0] in ENDS]
+        assert len(ends) <= 1, ends
+        return ends[0] if ends else None
 
     @property
     def deny(self) -> Deny | None:
@@ -245,9 +246,7 @@ class FakeClient(ClientSide):
 class FakeTransport(asyncio.Transport):
     """An upstream's end, in memory. `room`: bytes that it takes before it is full; None: any number."""
 
-    def __init__(
-        self, protocol: UpstreamConnection, *, room: int | None = None, closes_by_half: bool = True
-    ) -> None:
+    def __init__(self, protocol: UpstreamConnection, *, room: int | None = None, closes_by_half: bool = True) -> None:
         super().__init__()
         self.protocol = protocol
         self.sent = b""

@@ -185,9 +185,7 @@ def test_any_query_that_was_judged_goes_up_as_it_is(query: bytes) -> None:
 async def test_a_request_goes_up_with_our_credential_and_not_the_client_s() -> None:
     secret = secret_of().reveal().encode()
     upstream, _, _ = await forwarded(head("GET", b"Host: api.example", b"Authorization: Bearer " + secret, b"X-A: 1"))
-    assert upstream.sent == (
-        b"GET " + PATH_UP + b" HTTP/1.1\r\nHost: api.internal\r\nX-A: 1\r\n" + OURS + b"\r\n"
-    )
+    assert upstream.sent == (b"GET " + PATH_UP + b" HTTP/1.1\r\nHost: api.internal\r\nX-A: 1\r\n" + OURS + b"\r\n")
 
 
 async def test_what_connection_names_stays_behind() -> None:

@@ -50,7 +50,8 @@ def test_a_status_line_is_version_status_and_maybe_a_phrase(
 
 
 def test_fields_keep_their_order_among_those_in_which_a_gateway_has_a_part_and_among_the_others() -> None:
-    head = head_of(answer(b"X-B: 2", b"Connection: x", b"x-a:", b"Set-Cookie: a", b"X-b:  \xc3\xa4\xff ", b"set-cookie: b"))
+    fields = [b"X-B: 2", b"Connection: x", b"x-a:", b"Set-Cookie: a", b"X-b:  \xc3\xa4\xff ", b"set-cookie: b"]
+    head = head_of(answer(*fields))
     assert [each.sent for each in head.ordinary] == [b"X-B: 2\r\n", b"x-a: \r\n", b"X-b: \xc3\xa4\xff\r\n"]
     assert [each.sent for each in head.special] == [b"Connection: x\r\n", b"Set-Cookie: a\r\n", b"set-cookie: b\r\n"]
 
@@ -187,9 +188,14 @@ def test_what_two_readers_could_read_differently_is_none(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", FAULTS)
 def test_a_fault_is_one_however_the_bytes_come(data: bytes) -> None:
-    with pytest.raises(UpstreamFailed):
-        for end in range(len(data) + 1) if len(data) < 1000 else range(0, len(data) + 997, 997):
+    step = 1 if len(data) < 1000 else 997
+    for end in range(0, len(data), step):
+        try:
             assert read(data[:end]) is None
+        except UpstreamFailed:
+            break  # early, and so much the better
+    with pytest.raises(UpstreamFailed):
+        read(data)
 
 
 @pytest.mark.parametrize(

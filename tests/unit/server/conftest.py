@@ -1,32 +1,15 @@
 """Doors, clients and upstreams that end with the test."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 import msgspec
 import pytest
-from support.records import EVERYTHING, token
-from unit.server.wire import (
-    FakeForwarder,
-    FakeTransport,
-    Listening,
-    Met,
-    Tokens,
-    Upstream,
-    Way,
-    Wire,
-    check_tidy,
-    door,
-    forwarding,
-    listening,
-)
+from support.records import token
+from unit.server.wire import Listening, Meet, Tokens, Upstream, Way, Wire, forwarding, listening, meeting
 
 from gateway.proxy.forward import Proxy
-from gateway.server.client_connection import ClientConnection
-from gateway.server.handler import Door, Handler
+from gateway.server.handler import Door
 from gateway.tokens.token import Token
 
 Hold = Callable[..., Tokens]
@@ -104,26 +87,8 @@ async def knock(stack: AsyncExitStack, open_door: Open) -> Knock:
     return knock
 
 
-Meet = Callable[..., Met]
-
-
 @pytest.fixture
 async def meet() -> AsyncIterator[Meet]:
-    """`meet(...)`: a connection to a door that answers at once; all but `peer` and `family` is `Door`'s."""
-    async with asyncio.TaskGroup() as group:
-        handlers: list[Handler] = []
-
-        def meet(peer: Any = ("127.0.0.1", 4711), family: socket.AddressFamily = socket.AF_INET, **parts: Any) -> Met:
-            forwarder = parts.setdefault("forwarder", FakeForwarder())
-            store = parts.pop("store", None) or Tokens().hold(token(EVERYTHING))
-            handler = Handler(door(store, **parts), group.create_task)
-            handlers.append(handler)
-            connection = handler.server()
-            assert isinstance(connection, ClientConnection)
-            return Met(FakeTransport(connection, peer, family), connection, forwarder, handler)
-
+    """See `meeting`."""
+    async with meeting() as meet:
         yield meet
-        for handler in handlers:
-            await handler.server.shutdown()
-            await check_tidy(handler)
-            handler.close()

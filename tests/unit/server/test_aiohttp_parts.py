@@ -5,8 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
-from unit.server.conftest import Meet
-from unit.server.wire import CLOSE, NOWHERE, FakeTransport, request
+from unit.server.wire import CLOSE, NOWHERE, FakeTransport, Meet, request
 
 from gateway.server.aiohttp_parts import AiohttpConnection, Server, missing_parts
 

@@ -10,8 +10,10 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.records import EVERYTHING, token
-from unit.server.conftest import Hold, Knock, Meet, Serve
+from unit.server.conftest import Hold, Knock, Serve
 from unit.server.wire import (
     BEARER,
     CLOSE,
@@ -20,7 +22,9 @@ from unit.server.wire import (
     OK,
     RECORDS,
     TOKENS,
+    FakeRelay,
     FakeTokenApi,
+    Meet,
     Met,
     Tokens,
     Upstream,
@@ -28,10 +32,11 @@ from unit.server.wire import (
     Wire,
     check_refusal,
     door,
+    meeting,
     request,
 )
 
-from gateway.reason import Reason
+from gateway.reason import Deny, Reason
 from gateway.server.client_connection import State
 from gateway.telemetry.access_log import AccessLog
 
@@ -413,6 +418,13 @@ async def test_whoever_does_not_wait_to_be_asked_for_his_body_keeps_his_connecti
     assert upstream.bodies == [b"abc"] * 2
 
 
+async def test_the_token_api_asks_for_no_body_that_is_there(knock: Knock, hold: Hold) -> None:
+    wire = await knock(door(hold(token(EVERYTHING))))
+    for _ in range(2):
+        reply = await wire.ask(request(TOKENS, EXPECT, method=b"POST", body=b"{}"))
+        assert (reply.status, reply.values("connection")) == (200, [])
+
+
 @pytest.mark.parametrize("target", [RECORDS, TOKENS])
 async def test_http_1_0_gets_no_100(knock: Knock, serve: Serve, hold: Hold, upstream: Upstream, target: bytes) -> None:
     wire = await knock(door(hold(token(EVERYTHING)), forwarder=await serve(upstream)))
@@ -482,6 +494,35 @@ async def test_a_client_hears_the_answer_while_it_still_sends_200_kb(wire: Wire,
     assert await wire.rest() == b""  # the end, and no reset
 
 
+async def test_a_body_that_nobody_reads_is_read_for_64_kib_and_then_only_so_that_the_answer_is_heard(
+    meet: Meet,
+) -> None:
+    met = meet()
+    met.transport.deliver(request(RECORDS, CHUNKED, method=b"POST", authorized=False) + b"000fffff\r\n")
+    for _ in range(4):
+        met.transport.deliver(b"x" * (16 * 1024 - 3))
+    assert met.transport.is_open
+    met.transport.deliver(b"xxx")
+    assert met.transport.is_shut
+    assert not met.transport.is_closing()
+    met.transport.leave()
+
+
+async def test_a_body_of_which_more_than_64_kib_are_to_come_is_refused_with_the_end_of_the_connection(
+    meet: Meet,
+) -> None:
+    met = meet()
+    met.transport.deliver(request(RECORDS, b"Content-Length: 65537", method=b"POST", authorized=False))
+    assert CLOSE in met.transport.written
+    assert met.transport.is_shut
+    other = met.another()
+    other.transport.deliver(request(RECORDS, b"Content-Length: 65536", method=b"POST", authorized=False))
+    assert CLOSE not in other.transport.written
+    assert other.transport.is_open
+    met.transport.leave()
+    other.transport.leave()
+
+
 async def test_what_a_client_sends_without_end_behind_an_answer_is_not_read(meet: Meet) -> None:
     met = meet()
     met.transport.deliver(request(RECORDS, HOST))
@@ -489,7 +530,7 @@ async def test_what_a_client_sends_without_end_behind_an_answer_is_not_read(meet
         assert met.connection._state is State.DISCARD
         met.transport.deliver(b"x" * 65_000)
     met.transport.deliver(b"x" * 65_000)
-    await met.closed()
+    assert met.transport.is_closing()
     assert met.transport.statuses == [400]
 
 
@@ -701,11 +742,35 @@ async def test_no_request_behind_a_dropped_upgrade_is_lost(wire: Wire, upstream:
 
 
 async def test_a_thousand_requests_in_one_read_are_answered_one_after_the_other(meet: Meet) -> None:
-    """By a loop, not by each from within the one before."""
+    """By a loop, not by each from within the one before; and others have their turn meanwhile."""
     met = meet()
     met.transport.deliver(request(NOWHERE) * 500 + request(authorized=False) * 500)
+    turns = 0
+    while len(met.transport.statuses) < 1000:
+        assert not met.transport.is_reading
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 50
     assert met.transport.statuses == [404] * 500 + [401] * 500
     assert met.transport.is_open
+    assert met.transport.is_reading
+
+
+@pytest.mark.parametrize(
+    ("sent", "more"),
+    [
+        pytest.param(request(RECORDS, b"Content-Length: 90000", method=b"POST"), b"x" * 65536, id="a body"),
+        pytest.param(request(RECORDS, HOST), b"x" * 65536, id="what nobody wants"),
+    ],
+)
+async def test_whoever_sends_fast_lets_others_have_their_turn(meet: Meet, sent: bytes, more: bytes) -> None:
+    met = meet()
+    met.transport.deliver(sent)
+    met.transport.deliver(more)
+    assert not met.transport.is_reading
+    await asyncio.sleep(0)
+    assert met.transport.is_reading
+    met.transport.leave()
 
 
 async def test_what_comes_while_a_request_is_in_hand_waits_with_reading_paused(meet: Meet) -> None:
@@ -727,6 +792,14 @@ async def test_what_comes_with_a_request_in_hand_pauses_reading_too(meet: Meet) 
     assert not met.transport.is_reading
     met.forwarder.last.answer()
     assert met.transport.statuses == [200, 404]
+    assert met.transport.is_reading
+
+
+async def test_a_client_that_leaves_is_heard_of_though_his_request_had_to_wait(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(request() + request())
+    met.forwarder.last.answer()
+    assert len(met.forwarder.relays) == 2
     assert met.transport.is_reading
 
 
@@ -766,6 +839,17 @@ async def test_a_body_that_has_come_is_handed_up_as_a_whole(meet: Meet) -> None:
     met = meet()
     met.transport.deliver(request(method=b"POST", body=b"abcdef"))
     assert (met.forwarder.last.body, met.forwarder.last.heard) == (b"abcdef", [])
+
+
+async def test_an_upstream_that_answers_at_the_last_piece_is_told_of_nothing_more(meet: Meet) -> None:
+    met = meet()
+    met.transport.deliver(BEGUN)
+    relay = met.forwarder.last
+    relay.send = lambda _: relay.answer()  # type: ignore[method-assign]
+    met.transport.deliver(b"cdef")
+    assert relay.heard == [b"ab"]
+    assert met.transport.statuses == [200]
+    assert met.transport.is_open
 
 
 async def test_a_client_is_not_read_from_while_the_upstream_does_not_keep_up(meet: Meet) -> None:
@@ -857,6 +941,16 @@ async def test_the_upstream_is_held_up_while_the_client_does_not_keep_up(meet: M
     assert met.forwarder.last.heard == ["full", "ready"]
 
 
+async def test_a_client_that_leaves_without_having_read_is_not_waited_for(meet: Meet) -> None:
+    met = meet()
+    met.transport.takes = False
+    met.transport.deliver(request())
+    met.forwarder.last.begin()
+    met.transport.leave()
+    assert met.forwarder.last.heard == ["full", "gone"]
+    met.transport.lose()
+
+
 async def test_what_a_client_did_not_take_when_its_connection_closes_is_not_waited_for_for_ever(meet: Meet) -> None:
     met = meet(body_idle_timeout=0.05)
     met.transport.takes = False
@@ -896,6 +990,15 @@ async def test_empty_lines_between_two_requests_keep_no_connection(meet: Meet, b
     assert not met.transport.is_aborted
 
 
+async def test_empty_lines_now_and_then_keep_no_connection(meet: Meet) -> None:
+    met = meet(keepalive_timeout=0.05)
+    met.transport.deliver(request(NOWHERE))
+    while met.transport.is_open:
+        met.transport.deliver(b"\r\n")
+        await asyncio.sleep(0.02)
+    assert met.transport.statuses == [404]
+
+
 async def test_an_idle_connection_is_closed(meet: Meet) -> None:
     met = meet(keepalive_timeout=0.05)
     met.transport.deliver(request(NOWHERE))
@@ -905,7 +1008,8 @@ async def test_an_idle_connection_is_closed(meet: Meet) -> None:
 
 async def test_a_connection_whose_request_is_in_hand_is_not_idle(meet: Meet) -> None:
     met = meet(keepalive_timeout=0.01, header_timeout=0.01, body_idle_timeout=0.01)
-    met.transport.deliver(request(NOWHERE) + request())
+    met.transport.deliver(request(NOWHERE))
+    met.transport.deliver(request())
     other = meet(keepalive_timeout=0.05)
     other.transport.deliver(request(NOWHERE))
     await other.closed()
@@ -926,6 +1030,29 @@ async def test_an_upstream_that_is_slow_to_take_a_body_does_not_count_against_th
     await met.closed()
     assert met.forwarder.last.heard == [b"ab", Reason.REQUEST_TIMEOUT]
     assert met.transport.statuses == [408]
+
+
+async def test_an_upstream_that_is_slow_to_answer_does_not_count_against_a_client_whose_body_has_come(
+    meet: Meet,
+) -> None:
+    met = meet(body_idle_timeout=0.05)
+    met.transport.deliver(BEGUN)
+    met.transport.deliver(b"cdef")
+    other = meet(keepalive_timeout=0.1)
+    other.transport.deliver(request(NOWHERE))
+    await other.closed()
+    assert met.forwarder.last.heard == [b"ab", b"cdef", "finish"]
+
+
+async def test_each_piece_of_a_body_has_its_own_time(meet: Meet) -> None:
+    first = meet()
+    second = first.another()
+    waits = first.handler._waits.body
+    for met in (first, second):
+        met.transport.deliver(BEGUN)
+    assert waits.oldest() is first.connection
+    first.transport.deliver(b"c")
+    assert waits.oldest() is second.connection
 
 
 # Memory.
@@ -975,22 +1102,27 @@ TRUSTED = {"proxy_protocol": True, "trusted_proxies": (ip_network("127.0.0.1/32"
 
 
 @pytest.mark.parametrize(
-    ("preface", "address"),
+    ("preface", "address", "trusted"),
     [
-        pytest.param(PROXY, "192.0.2.7", id="a line"),
-        pytest.param(PROXY.replace(b"192.0.2.7", b"127.0.0.1"), "127.0.0.1", id="from a proxy"),
-        pytest.param(b"PROXY UNKNOWN\r\n", "127.0.0.1", id="that tells of nobody"),
-        pytest.param(b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00", "127.0.0.1", id="the proxy's own check"),
+        pytest.param(PROXY, "192.0.2.7", False, id="a line"),
+        pytest.param(PROXY.replace(b"192.0.2.7", b"127.0.0.1"), "127.0.0.1", True, id="from a proxy"),
+        pytest.param(b"PROXY UNKNOWN\r\n", "127.0.0.1", False, id="that tells of nobody"),
+        pytest.param(b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00", "127.0.0.1", False, id="the proxy's own check"),
         pytest.param(
             b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 7, 198, 51, 100, 1, 18, 103, 1, 187]),
             "192.0.2.7",
+            False,
             id="a block",
         ),
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1000])
 async def test_a_trusted_proxy_says_first_who_has_connected_to_it(
-    meet: Meet, preface: bytes, address: str, size: int
+    meet: Meet,
+    preface: bytes,
+    address: str,
+    trusted: bool,  # noqa: FBT001 - a case's data
+    size: int,
 ) -> None:
     met = meet(**TRUSTED)
     sent = preface + request(NOWHERE)
@@ -998,7 +1130,7 @@ async def test_a_trusted_proxy_says_first_who_has_connected_to_it(
         met.transport.deliver(sent[start : start + size])
     assert met.transport.statuses == [404]
     assert met.connection.ip == address
-    assert met.connection.client.trusted is (address == "127.0.0.1")
+    assert met.connection.client.trusted is trusted
 
 
 @pytest.mark.parametrize(
@@ -1124,6 +1256,7 @@ async def test_a_client_that_leaves_ends_the_call_that_he_waits_for(meet: Meet) 
 async def test_what_comes_after_the_end_is_nobody_s(meet: Meet) -> None:
     met = meet()
     met.transport.deliver(request(NOWHERE, CLOSE))
+    assert met.transport.is_closing()
     met.transport.deliver(request())
     assert met.transport.statuses == [404]
     assert met.forwarder.relays == []
@@ -1212,3 +1345,142 @@ async def test_a_tunnel_whose_client_is_gone_is_over(tunnel: Met) -> None:
     tunnel.transport.abort()
     await tunnel.closed()
     assert tunnel.forwarder.last.heard[-1] == "gone"
+
+
+# Whatever happens, in whatever order.
+
+SENT = {
+    "relayed": request(),
+    "with a body": request(method=b"POST", body=b"abcdef"),
+    "in chunks": request(RECORDS, CHUNKED, method=b"POST") + b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n",
+    "refused": request(NOWHERE),
+    "refused with a body": request(NOWHERE, method=b"POST", body=b"abcdef"),
+    "refused in chunks": request(NOWHERE, CHUNKED, method=b"POST") + b"6\r\nabcdef\r\n0\r\n\r\n",
+    "the last": request(NOWHERE, CLOSE),
+    "a blank line": b"\r\n",
+    "junk": b"junk\r\n\r\n",
+    "a bad chunk": request(RECORDS, CHUNKED, method=b"POST") + b"3\r\nabcdef\r\n",
+}
+
+
+class Story:
+    """A connection to which one thing happens after the other; what cannot happen now is left out."""
+
+    def __init__(self, met: Met, sent: bytes) -> None:
+        self.met = met
+        self._left = sent
+
+    @property
+    def _relay(self) -> FakeRelay | None:
+        """The one that is under way."""
+        relays = [relay for relay in self.met.forwarder.relays if not relay.is_over]
+        assert len(relays) <= 1
+        return relays[0] if relays else None
+
+    async def happen(self, event: str | int) -> None:
+        transport = self.met.transport
+        match event:
+            case int():
+                if transport.is_reading and not transport.is_closing() and self._left:
+                    piece, self._left = self._left[:event], self._left[event:]
+                    transport.deliver(piece)
+            case "a turn":
+                await asyncio.sleep(0)
+            case "the client does not read":
+                transport.takes = False
+            case "the client reads":
+                transport.take()
+            case "the client leaves":
+                if not transport.is_closing():
+                    transport.leave()
+            case _ if (relay := self._relay) is not None:
+                self._answer(relay, event)
+        if not transport.is_closing():
+            self.check()
+
+    def _answer(self, relay: FakeRelay, event: str) -> None:
+        match event:
+            case "the upstream is full":
+                relay.side.hold_body()
+            case "the upstream is ready":
+                relay.side.resume_body()
+            case "an answer begins" if not relay.has_begun:
+                relay.begin()
+            case "the answer ends" if relay.has_begun:
+                relay.end()
+            case "the upstream fails":
+                relay.fail(Deny(reason=Reason.UPSTREAM_TIMEOUT))
+
+    async def settle(self) -> None:
+        """The client reads, and everybody has had his turn."""
+        self.met.transport.take()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if not self.met.transport.is_closing():
+            self.check(settled=True)
+
+    def check(self, *, settled: bool = False) -> None:
+        """Somebody or some deadline ends what goes on, and who is not read from has given a reason."""
+        connection, waits, state = self.met.connection, self.met.handler._waits, self.met.connection._state
+        assert state is State.HEAD or (connection not in waits.header and connection not in waits.keep_alive)
+        assert state is State.BODY or connection not in waits.body
+        assert state is State.DISCARD or connection not in waits.discard
+        match state:
+            case State.HEAD:
+                waits_for_its_turn = connection._pending and not self.met.transport.is_reading and not settled
+                assert waits_for_its_turn or any(connection in each for each in (waits.header, waits.keep_alive))
+                assert connection.exchange is None
+            case State.DISCARD:
+                assert connection in waits.discard
+            case State.BUSY | State.BODY:
+                assert connection.exchange is not None
+                assert self._relay is not None or connection._task is not None
+        if settled and state is not State.BUSY:
+            assert self.met.transport.is_reading or connection._is_held
+        elif not self.met.transport.is_reading:
+            assert connection._pending or connection._is_held or connection._is_full
+
+
+@given(
+    way=st.sampled_from(Way),
+    sent=st.lists(st.sampled_from(sorted(SENT)), max_size=6) | st.just(["refused"] * 100),
+    events=st.lists(
+        st.integers(1, 400)
+        | st.just(10_000)
+        | st.sampled_from(
+            [
+                "a turn",
+                "the client does not read",
+                "the client reads",
+                "the client leaves",
+                "the upstream is full",
+                "the upstream is ready",
+                "an answer begins",
+                "the answer ends",
+                "the upstream fails",
+            ]
+        ),
+        max_size=40,
+    ),
+)
+async def test_whatever_happens_in_whatever_order_each_request_has_one_line_and_nothing_is_left(
+    way: Way, sent: list[str], events: list[str | int]
+) -> None:
+    lines: list[bytes] = []
+    store = Tokens(remembers=way is not Way.READ).hold(token())
+    async with meeting() as meet:
+        met = meet(store=store, at_once=way is not Way.TASK, access_log=AccessLog(enabled=True, write=lines.append))
+        story = Story(met, b"".join(SENT[each] for each in sent))
+        for event in events:
+            await story.happen(event)
+        if met.transport.takes:
+            await story.settle()
+            met.transport.leave()
+        else:  # he breaks off, with something that he has not read
+            met.transport.abort()
+        await met.closed()
+    logged = [json.loads(line) for line in b"".join(lines).splitlines()]
+    assert len([line for line in logged if line["api"]]) == len(met.forwarder.relays)
+    answered = [status for status in (line["status"] for line in logged) if status]
+    assert met.transport.statuses == answered[: len(met.transport.statuses)]
+    assert met.connection.exchange is None

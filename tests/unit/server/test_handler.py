@@ -30,7 +30,7 @@ from support.records import (
     token_api_text,
     zone,
 )
-from unit.server.conftest import Hold, Knock, Meet, Open, Serve
+from unit.server.conftest import Hold, Knock, Open, Serve
 from unit.server.wire import (
     BEARER,
     CLOSE,
@@ -42,6 +42,7 @@ from unit.server.wire import (
     TOKENS,
     FakeRelay,
     FakeTokenApi,
+    Meet,
     Met,
     Reply,
     Tokens,

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
-from support.records import CATALOG, NOW, ZONE_A, secret_of
+from support.records import CATALOG, EVERYTHING, NOW, ZONE_A, secret_of, token
 from support.store_contract import MemoryTokenStore
 
 from gateway.access.compiled import CompiledToken, compile_owner, compile_token
@@ -569,6 +569,8 @@ class FakeRelay:
         self.side = side
         self.body = body
         self.upgrade = upgrade
+        self.has_begun = self.is_over = False
+        """It has told of an answer, and of its end."""
         self.heard: list[object] = []
 
     def start(self) -> bool:
@@ -576,11 +578,29 @@ class FakeRelay:
             self.side.resume_body()
         return True
 
-    def answer(self, status: int = 200) -> None:
-        """A whole answer comes, without a body."""
+    def begin(self, status: int = 200) -> None:
+        """An answer begins, without a body."""
+        self.has_begun = True
         connection = self.side.begin(status, ends_with_close=False)
         self.side.write(b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n%b\r\n" % (status, connection))
+
+    def end(self) -> None:
+        """It ends."""
+        self.is_over = True
         self.side.done()
+
+    def answer(self, status: int = 200) -> None:
+        """It is there, from its beginning to its end."""
+        self.begin(status)
+        self.end()
+
+    def fail(self, deny: Deny) -> None:
+        """There is none, or it breaks off."""
+        self.is_over = True
+        if self.has_begun:
+            self.side.abort()
+        else:
+            self.side.fail(deny)
 
     def send(self, data: bytes) -> None:
         self.heard.append(data)
@@ -590,7 +610,7 @@ class FakeRelay:
 
     def refused(self, deny: Deny) -> None:
         self.heard.append(deny.reason)
-        self.side.fail(deny)
+        self.fail(deny)
 
     def send_through(self, data: bytes) -> None:
         self.heard.append(("through", data))
@@ -606,6 +626,7 @@ class FakeRelay:
 
     def client_gone(self) -> None:
         self.heard.append("gone")
+        self.is_over = True
 
 
 class FakeForwarder:
@@ -652,3 +673,31 @@ class Met(NamedTuple):
         """All connections to the door are closed by now; fails if that does not happen."""
         async with asyncio.timeout(10):
             await self.handler.server.emptied()
+
+
+Meet = Callable[..., Met]
+
+
+@contextlib.asynccontextmanager
+async def meeting() -> AsyncIterator[Meet]:
+    """`meet(...)`: a connection to a door that answers at once; all but `peer` and `family` is `Door`'s.
+
+    On the way out all are shut down, and nothing of them is left.
+    """
+    async with asyncio.TaskGroup() as group:
+        handlers: list[Handler] = []
+
+        def meet(peer: Any = ("127.0.0.1", 4711), family: socket.AddressFamily = socket.AF_INET, **parts: Any) -> Met:
+            forwarder = parts.setdefault("forwarder", FakeForwarder())
+            store = parts.pop("store", None) or Tokens().hold(token(EVERYTHING))
+            handler = Handler(door(store, **parts), group.create_task)
+            handlers.append(handler)
+            connection = handler.server()
+            assert isinstance(connection, ClientConnection)
+            return Met(FakeTransport(connection, peer, family), connection, forwarder, handler)
+
+        yield meet
+        for handler in handlers:
+            await handler.server.shutdown()
+            await check_tidy(handler)
+            handler.close()
