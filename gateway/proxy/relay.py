@@ -269,8 +269,11 @@ class Relay:
             self._fail(UpstreamFailed("a body that is not framed as it should be"))
 
     def _expect_more(self) -> None:
-        """The rest of a body that has a length comes without long pauses; an event stream has none, and may pause."""
-        if self._state is _BODY and not self._is_held and type(self._decoder) is LengthBody:
+        """The rest of a body that has a length comes without long pauses; an event stream has none, and may pause, but
+        for one whose upstream has still to take what the client sends.
+        """
+        has_to_go_on = type(self._decoder) is LengthBody or (self._is_full and not self._is_read)
+        if self._state is _BODY and not self._is_held and has_to_go_on:
             self._where.response_timeout.arm(self)
 
     def _receive_head(self, data: bytes) -> None:

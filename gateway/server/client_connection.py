@@ -756,7 +756,10 @@ class ClientConnection(AiohttpConnection, ClientSide):
         """See `ClientSide.end_sending`."""
         if self.transport is None or not self.transport.can_write_eof():
             return False
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # see `_say_that_it_ends`
+            return False
         return True
 
     # Ends that somebody else decides on.

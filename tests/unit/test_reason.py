@@ -50,6 +50,7 @@ ROWS = [
     (Reason.UPSTREAM_TIMEOUT, 504, 10504),
     (Reason.STORE_UNAVAILABLE, 503, 10500),
     (Reason.NOT_REPLICATED, 503, 10500),
+    (Reason.OVERLOADED, 503, 10500),
     (Reason.FROZEN, 503, 10500),
     (Reason.DRAINING, 503, 10500),
     (Reason.INTERNAL_ERROR, 503, 10500),

@@ -878,6 +878,30 @@ async def test_an_upstream_that_neither_says_nor_takes_anything_is_given_up_thou
     scene.check("abort", kept=False)
 
 
+@pytest.mark.parametrize("answer", [pytest.param(b"Content-Length: 100", id="with a length"), CHUNKED_DOWN])
+async def test_an_upstream_that_goes_on_with_its_answer_is_not_given_up_because_it_takes_no_more(answer: bytes) -> None:
+    scene = await begun(CHUNKS)
+    scene.transport.says(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % answer)
+    scene.transport.takes(0)
+    scene.relay.send(b"hello")
+    for _ in range(5):
+        scene.clock.advance(TIMEOUT - 1)
+        scene.transport.says(b"1\r\nx\r\n")
+    assert scene.client.end is None
+    scene.clock.advance(TIMEOUT)
+    scene.check("abort", kept=False)
+
+
+async def test_a_stream_may_pause_though_its_whole_request_was_never_taken() -> None:
+    scene = Scene(POST)
+    scene.target.room = 20
+    await scene.begin()
+    scene.transport.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    scene.transport.says(b"1\r\nx\r\n")
+    scene.clock.advance(1000 * TIMEOUT)
+    assert scene.client.end is None
+
+
 async def test_who_was_never_full_cannot_be_ready_again() -> None:
     """TLS says so of its handshake, whose last bytes it may send behind the request's first."""
     scene = await begun(EXPECTING)

@@ -1242,6 +1242,15 @@ async def test_a_client_that_leaves_ends_his_relay_and_it_is_logged(
     assert json.loads(line)["status"] == (200 if answered else 0)
 
 
+async def test_a_client_that_is_gone_when_it_is_to_be_told_of_the_end_disturbs_nobody(meet: Meet) -> None:
+    met = meet()
+    met.transport.is_gone = True
+    met.transport.deliver(request(RECORDS, HOST))
+    assert met.transport.statuses == [400]
+    met.transport.abort()
+    await met.closed()
+
+
 async def test_a_client_that_leaves_ends_the_call_that_he_waits_for(meet: Meet) -> None:
     api = FakeTokenApi(waits_for=asyncio.Event())
     met = meet(token_api=api)
@@ -1339,6 +1348,11 @@ async def test_a_tunnel_s_client_may_still_send_something_when_the_upstream_has_
     assert tunnel.transport.is_shut
     tunnel.transport.deliver(b"last")
     assert tunnel.forwarder.last.heard[-1] == ("through", b"last")
+
+
+async def test_a_tunnel_whose_client_is_gone_cannot_be_closed_by_half(tunnel: Met) -> None:
+    tunnel.transport.is_gone = True
+    assert not tunnel.connection.end_sending()
 
 
 async def test_a_tunnel_whose_client_is_gone_is_over(tunnel: Met) -> None:

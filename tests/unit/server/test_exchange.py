@@ -1,5 +1,7 @@
 import pytest
 from support.records import TOKEN_ID
+from unit.proxy.fakes import allowed
+from unit.server.wire import RECORDS, ROUTE
 
 from gateway.proxy.field_line import KnownLines
 from gateway.reason import Deny, Reason
@@ -52,3 +54,35 @@ def test_what_was_refused_names_the_token_and_the_route_only_where_it_was_proved
     assert refused.token_id == token
     assert refused.route == route
     assert refused.kind == Kind("GET", "", route, token, deny.reason, "192.0.2.1", 403)
+
+
+def of(method: bytes) -> Exchange:
+    """A request for RECORDS that was allowed."""
+    allowed_one = exchange(head(b"%b %b?c HTTP/1.1\r\nHost: a\r\n\r\n" % (method, RECORDS)))
+    allowed_one.allow = allowed(method.decode(), RECORDS)
+    allowed_one.status = 200
+    return allowed_one
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_was_allowed_names_the_token_the_api_and_the_route_which_serves_head_too(method: str) -> None:
+    assert of(method.encode()).kind == Kind(method, "cloudflare-dns", ROUTE, TOKEN_ID, None, "192.0.2.1", 200)
+
+
+def test_what_was_allowed_and_then_failed_has_the_reason_too() -> None:
+    failed = of(b"GET")
+    failed.deny, failed.status = Deny(reason=Reason.UPSTREAM_TIMEOUT), 504
+    assert failed.kind == Kind("GET", "cloudflare-dns", ROUTE, TOKEN_ID, Reason.UPSTREAM_TIMEOUT, "192.0.2.1", 504)
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "kept"),
+    [
+        pytest.param(b"HTTP/1.1", b"", True, id="HTTP/1.1"),
+        pytest.param(b"HTTP/1.1", b"Connection: close\r\n", False, id="that asks for the end"),
+        pytest.param(b"HTTP/1.0", b"", False, id="HTTP/1.0"),
+        pytest.param(b"HTTP/1.0", b"Connection: keep-alive\r\n", True, id="that asks for more"),
+    ],
+)
+def test_another_request_may_follow_if_the_client_says_so(line: bytes, field: bytes, kept: bool) -> None:  # noqa: FBT001
+    assert exchange(head(b"GET / %b\r\nHost: a\r\n%b\r\n" % (line, field))).keep_alive is kept

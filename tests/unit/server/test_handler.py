@@ -40,8 +40,10 @@ from unit.server.wire import (
     RECORDS,
     ROUTE,
     TOKENS,
+    FakeForwarder,
     FakeRelay,
     FakeTokenApi,
+    FakeTransport,
     Meet,
     Met,
     Reply,
@@ -50,6 +52,7 @@ from unit.server.wire import (
     Way,
     Wire,
     check_refusal,
+    check_tidy,
     door,
     forwarding,
     listening,
@@ -490,6 +493,16 @@ async def test_an_upgrade_that_the_upstream_does_not_want_ends_the_connection(me
     met.transport.leave()
 
 
+async def test_a_refused_upgrade_ends_the_connection(meet: Meet) -> None:
+    """What stands behind it was meant for a tunnel."""
+    met = meet()
+    met.transport.deliver(request(NOWHERE, *HANDSHAKE) + request())
+    assert met.transport.statuses == [404]
+    assert CLOSE in met.transport.written
+    assert met.forwarder.relays == []
+    met.transport.leave()
+
+
 # The token API.
 
 
@@ -796,6 +809,39 @@ async def test_a_bug_hurts_nobody_else(knock: Knock, store: Tokens) -> None:
         assert (await other.ask(request(NOWHERE))).status == 404
 
 
+class ConnectingRelay(FakeRelay):
+    """To an upstream that does not come."""
+
+    is_cancelled = False
+
+    def start(self) -> bool:
+        return False
+
+    async def connect(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_cancelled = True
+
+
+class Connecting(FakeForwarder):
+    """A `Forwarder` with such relays."""
+
+    kind = ConnectingRelay
+
+
+async def test_nobody_connects_any_more_for_a_request_that_was_answered(meet: Meet) -> None:
+    met = meet(forwarder=Connecting())
+    met.transport.deliver(request())
+    relay = met.forwarder.last
+    assert isinstance(relay, ConnectingRelay)
+    await asyncio.sleep(0)
+    relay.fail(Deny(reason=Reason.UPSTREAM_TIMEOUT))
+    await asyncio.sleep(0)
+    assert met.transport.statuses == [504]
+    assert relay.is_cancelled
+
+
 async def test_whoever_leaves_before_his_task_has_begun_leaves_nothing(meet: Meet) -> None:
     met = meet(at_once=False)
     met.transport.deliver(request())
@@ -1041,6 +1087,44 @@ async def test_draining_waits_for_what_is_under_way_and_each_answer_is_its_conne
     await drained
 
 
+async def test_draining_waits_until_what_was_answered_is_read(meet: Meet, draining: Draining) -> None:
+    met = meet()
+    met.transport.takes = False
+    met.transport.deliver(request(NOWHERE))
+    drained = draining(met.handler, 20)
+    other = meet(keepalive_timeout=1.5)  # longer than for anything else
+    other.transport.deliver(request(NOWHERE))
+    await other.closed()
+    assert not drained.done()
+    met.transport.take()
+    await drained
+
+
+async def test_what_was_answered_and_is_not_read_is_cut_off_at_the_end(meet: Meet) -> None:
+    met = meet()
+    met.transport.takes = False
+    met.transport.deliver(request(NOWHERE))
+    await met.handler.server.shutdown()
+    await met.closed()
+    assert met.transport.is_aborted
+
+
+async def test_draining_waits_for_who_is_in_the_middle_of_a_handshake(draining: Draining) -> None:
+    """His first request is the next thing that he sends."""
+    async with asyncio.TaskGroup() as group:
+        handler = Handler(door(Tokens().hold(token())), group.create_task, tls=True)
+        connection = handler.server()
+        drained = draining(handler, 20)
+        await begun(drained)
+        transport = FakeTransport(connection)
+        transport.deliver(request(NOWHERE))
+        assert transport.statuses == [404]
+        assert CLOSE in transport.written
+        await drained
+        await check_tidy(handler)
+        handler.close()
+
+
 async def test_draining_does_not_wait_for_longer_than_it_may(meet: Meet, draining: Draining) -> None:
     met = meet()
     met.transport.deliver(request())
@@ -1157,6 +1241,15 @@ async def test_each_request_is_one_line_of_the_access_log(
             "status": 400,
         },
     ]
+
+
+async def test_a_large_head_is_not_kept_for_the_log(meet: Meet) -> None:
+    lines: list[bytes] = []
+    met = meet(access_log=AccessLog(enabled=True, write=lines.append))
+    met.transport.deliver(request(NOWHERE))
+    assert lines == []
+    met.transport.deliver(request(NOWHERE, b"X: " + b"x" * 8192))
+    assert len(logged(lines)) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import re
 import socket
@@ -466,6 +467,8 @@ class FakeTransport(asyncio.Transport):
         self.is_shut = False
         """No more is written."""
         self.is_aborted = False
+        self.is_gone = False
+        """The client has broken off, and nobody has been told yet."""
         self._left = 0
         """Bytes that the client does not take."""
         self._high = 64 * 1024
@@ -535,6 +538,8 @@ class FakeTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
+        if self.is_gone:
+            raise OSError(errno.ENOTCONN, "not connected")
         self.is_shut = True
 
     def pause_reading(self) -> None:
@@ -632,6 +637,8 @@ class FakeRelay:
 class FakeForwarder:
     """A `Forwarder` whose relays a test has in its hands."""
 
+    kind = FakeRelay
+
     def __init__(self) -> None:
         self.relays: list[FakeRelay] = []
 
@@ -649,7 +656,7 @@ class FakeForwarder:
         body: bytes | None,
         upgrade: bool = False,
     ) -> FakeRelay:
-        self.relays.append(FakeRelay(side, body=body, upgrade=upgrade))
+        self.relays.append(self.kind(side, body=body, upgrade=upgrade))
         return self.last
 
 

@@ -1,14 +1,18 @@
 """Each in a process of its own: setting up the logs changes the whole process."""
 
+import io
 import json
 import os
+import select
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
 
-from gateway.telemetry.logs import is_console
+from gateway.telemetry.logs import StandardError, is_console
 
 
 def logged(format_: str, code: str, *, level: str = "info", terminal: bool = False) -> list[str]:
@@ -142,3 +146,110 @@ def test_console_has_no_colours_where_there_is_no_terminal() -> None:
     (line,) = logged("console", "log.info('ready', port=1)")
     assert "\x1b" not in line
     assert "ready" in line
+
+
+# Standard error, and whoever reads it.
+
+
+class Pipe:
+    """In the place of standard error."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.is_open = True
+        self._error = StandardError()
+
+    def fileno(self) -> int:
+        return self._writer
+
+    def write(self, lines: bytes) -> None:
+        """`lines` are written to standard error, which is this pipe."""
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "stderr", self)
+            self._error.write(lines)
+
+    def read(self) -> bytes:
+        found = b""
+        with suppress(BlockingIOError):
+            while piece := os.read(self.reader, 1 << 20):
+                found += piece
+        return found
+
+    def leave(self) -> None:
+        if self.is_open:
+            os.close(self.reader)
+        self.is_open = False
+
+    def close(self) -> None:
+        self.leave()
+        os.close(self._writer)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+MANY = b"".join(b"line %06d\n" % number for number in range(100_000))
+"""More than a pipe holds."""
+
+
+def test_lines_are_written_as_they_are(pipe: Pipe) -> None:
+    pipe.write(b"one\ntwo\n")
+    assert pipe.read() == b"one\ntwo\n"
+
+
+def test_of_lines_that_nobody_takes_the_last_are_dropped_and_none_is_cut(pipe: Pipe) -> None:
+    """A log stops no request."""
+    pipe.write(MANY)
+    found = pipe.read()
+    assert found
+    assert MANY.startswith(found)
+    assert found.endswith(b"\n")
+
+
+def test_who_takes_lines_again_is_given_new_ones(pipe: Pipe) -> None:
+    pipe.write(MANY)
+    pipe.write(b"lost\n")
+    assert b"lost" not in pipe.read()
+    pipe.write(b"found\n")
+    assert pipe.read() == b"found\n"
+
+
+def test_a_line_longer_than_a_pipe_takes_at_once_is_one_line(pipe: Pipe) -> None:
+    long = b"x" * 3 * select.PIPE_BUF + b"\n"
+    pipe.write(b"before\n" + long + b"behind\n")
+    assert pipe.read() == b"before\n" + long + b"behind\n"
+
+
+def test_a_reader_that_is_gone_is_nobody_s_trouble(pipe: Pipe) -> None:
+    pipe.leave()
+    pipe.write(MANY)
+
+
+def test_what_stands_in_the_place_of_standard_error_gets_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    instead = io.StringIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", instead)
+        StandardError().write("ä\n".encode())
+    assert instead.getvalue() == "ä\n"
+
+
+def test_a_program_whose_log_nobody_reads_goes_on_and_ends() -> None:
+    program = (
+        "import structlog\n"
+        "from gateway.telemetry.logs import configure_logs\n"
+        "configure_logs('json', 'info')\n"
+        "for number in range(2000): structlog.get_logger('test').info('said', number=number, text='x' * 100)\n"
+        "print('done')\n"
+    )
+    ours, theirs = os.pipe()
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=theirs, check=True)
+    os.close(theirs)
+    with open(ours, "rb") as log:  # noqa: PTH123 - a descriptor
+        lines = log.read().splitlines()
+    assert done.stdout == b"done\n"
+    assert [json.loads(line)["number"] for line in lines] == list(range(len(lines)))
