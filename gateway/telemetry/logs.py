@@ -3,9 +3,13 @@
 import logging
 import os
 import select
+import socket
+import stat
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Literal
 
 import structlog
@@ -33,6 +37,8 @@ class StandardError:
 
     def __init__(self) -> None:
         self._patience = _PATIENCE
+        self._file = -1
+        self._send: Callable[[bytes], int] = len
 
     def write(self, lines: bytes) -> None:
         """Write whole lines, as far as they are taken. Never raises."""
@@ -42,6 +48,8 @@ class StandardError:
             sys.stderr.write(lines.decode("utf-8", "replace"))
             return
         with suppress(OSError, ValueError):
+            if file != self._file:
+                self._file, self._send = file, _sender(file)
             self._write(file, lines)
 
     def _write(self, file: int, lines: bytes) -> None:
@@ -55,9 +63,24 @@ class StandardError:
             if end - start > select.PIPE_BUF:
                 # A pipe that is ready takes so many bytes whole: without a wait, and without another's lines between.
                 end = lines.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or lines.find(b"\n", start) + 1 or end
-            os.write(file, lines[start:end])
-            start = end
+            with suppress(BlockingIOError):  # another worker has taken the room
+                start += self._send(lines[start:end])
         self._patience = _PATIENCE
+
+
+def _sender(file: int) -> Callable[[bytes], int]:
+    """What writes to `file` and never waits: room that was there may be another worker's by now. Returns how much.
+
+    O_NONBLOCK on `file` itself would be set for all who share it.
+    """
+    mode = os.fstat(file).st_mode
+    if stat.S_ISSOCK(mode):  # journald
+        sock = socket.socket(fileno=os.dup(file))
+        return lambda data: sock.send(data, socket.MSG_DONTWAIT)
+    if stat.S_ISFIFO(mode):
+        with suppress(OSError):  # macOS has no such path
+            return partial(os.write, os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK))
+    return partial(os.write, file)
 
 
 STDERR: Final = StandardError()

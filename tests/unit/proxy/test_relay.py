@@ -687,6 +687,27 @@ async def test_a_body_that_is_not_framed_as_it_should_be_breaks_off(body: bytes)
         assert scene.target.failures == 1
 
 
+@pytest.mark.parametrize("said", [b"junk\r\n\r\n", HELLO, HELLO[:-1]])
+async def test_after_the_end_nothing_more_is_told_and_nothing_more_is_sent(said: bytes) -> None:
+    scene = await begun(CHUNKS)
+    scene.transport.says(said)
+    if scene.client.end is None:
+        scene.transport.breaks()
+    told, sent = list(scene.client.calls), scene.transport.sent
+    for late in (
+        scene.relay.timed_out,
+        scene.relay.client_full,
+        scene.relay.client_ready,
+        lambda: scene.relay.send(b"hello"),
+        scene.relay.finish,
+        scene.relay.client_gone,
+    ):
+        late()
+    await settled()
+    assert (scene.client.calls, scene.transport.sent) == (told, sent)
+    scene.check_nothing_is_left()
+
+
 async def test_what_is_logged_of_a_failure_is_the_request_and_no_byte_of_the_answer() -> None:
     scene = await begun(POST)
     with capture_logs() as logged:
