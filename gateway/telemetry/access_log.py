@@ -24,8 +24,8 @@ log = structlog.get_logger("access")
 
 INTERVAL: Final = 0.25
 """Seconds between two writes."""
-MOST_WAITING: Final = 2000
-"""Requests after which it is written earlier."""
+MOST_WAITING: Final = 256
+"""Requests after which it is written earlier: what is written at once holds up who comes meanwhile."""
 _SECRET: Final = re.compile(LOOKS_SECRET.pattern.encode("ascii"))
 
 
