@@ -1,6 +1,7 @@
 """The one function that says yes or no. The order of the checks is data."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -74,6 +75,11 @@ def check_policies(ask: Question) -> Deny | None:
         return None
     if ask.principal.token.opens(route, ask.target.segments):
         return None
+    return _forbidden(route)
+
+
+@lru_cache(maxsize=4096)
+def _forbidden(route: Route) -> Deny:
     return Deny(reason=Reason.FORBIDDEN, needs=route.permissions, note=in_words(route))
 
 

@@ -45,8 +45,28 @@ _LONGEST_REMEMBERED: Final = 512
 _LARGE_HEAD: Final = 8 * 1024
 _LOCAL: Final = frozenset({"localhost"})
 _WEBSOCKET_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
-_refuse: Final = lru_cache(maxsize=512)(refuse)
-"""Most refusals look alike, and an answer is made of its `Deny` alone."""
+
+
+def _answer_to(deny: Deny) -> Answer:
+    """What says `deny`. Most refusals look alike: those whose words are few are made once."""
+    if deny.limit is not None or deny.faults or deny.outcome_unknown or len(deny.path) > _LONGEST_REMEMBERED:
+        return refuse(deny)
+    return _alike(deny.reason, deny.detail, deny.path, deny.address, deny.needs, deny.note, deny.methods)
+
+
+@lru_cache(maxsize=512)
+def _alike(  # noqa: PLR0913, PLR0917 - what is said of a refusal, and nothing of who is refused
+    reason: Reason,
+    detail: str,
+    path: str,
+    address: str,
+    needs: tuple[str, ...],
+    note: str,
+    methods: tuple[str, ...],
+) -> Answer:
+    return refuse(
+        Deny(reason=reason, detail=detail, path=path, address=address, needs=needs, note=note, methods=methods)
+    )
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -173,7 +193,7 @@ class Handler:
         exchange.deny = deny
         if exchange.head is not None and exchange.head.upgrade:
             exchange.keep_alive = False  # what comes behind it was meant for a tunnel
-        connection.answer(_refuse(deny) if len(deny.path) <= _LONGEST_REMEMBERED else refuse(deny))
+        connection.answer(_answer_to(deny))
 
     def finished(self, exchange: Exchange) -> None:
         """See `Handling.finished`."""
