@@ -21,6 +21,11 @@ class Framing(msgspec.Struct, frozen=True, gc=False):
     length: int | None
 
 
+def read_options(value: bytes) -> frozenset[bytes]:
+    """What one `Connection` field names, in lower case (RFC 9110 7.6.1)."""
+    return frozenset(option.strip(b" \t").lower() for option in value.split(b","))
+
+
 class UnknownCoding(msgspec.Struct, frozen=True):
     """A Transfer-Encoding that is not exactly `chunked`."""
 

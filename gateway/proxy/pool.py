@@ -163,7 +163,7 @@ class Pool:
 
     def take(self) -> UpstreamConnection | None:
         """An idle connection to the target of choice, or None: then `acquire` makes one, or waits."""
-        return self._take_from(self._targets[0] if len(self._targets) == 1 else self.choose())
+        return self._take_from(self.choose())
 
     def _take_from(self, target: Target) -> UpstreamConnection | None:
         while target.idle:

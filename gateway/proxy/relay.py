@@ -287,7 +287,7 @@ class Relay:
                 return
             head, down = found
             data = data[head.size :]
-            if head.status >= _OK or head.status == _SWITCHING_PROTOCOLS:
+            if not head.is_interim:
                 break
             self._pass_interim(down)
             if not data:

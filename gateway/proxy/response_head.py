@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gateway.proxy.field_line import FieldLine, KnownLines, Role, read_line
-from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, Framing, read_framing
+from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, Framing, read_framing, read_options
 from gateway.proxy.ports import UpstreamFailed
 
 _END: Final = b"\r\n\r\n"
@@ -86,7 +86,8 @@ def read_response_head(data: bytes, lines: KnownLines) -> ResponseHead | None:
 
 def _framing(special: Sequence[FieldLine], *, is_1_1: bool) -> tuple[Framing, frozenset[bytes]]:
     """How the body is framed, and what `Connection` names."""
-    codings, lengths, options = [], [], set()
+    codings, lengths = [], []
+    options: frozenset[bytes] = frozenset()
     for field in special:
         role = field.role
         if role is Role.LENGTH:
@@ -94,11 +95,11 @@ def _framing(special: Sequence[FieldLine], *, is_1_1: bool) -> tuple[Framing, fr
         elif role is Role.CODING:
             codings.append(field.value)
         elif role is Role.CONNECTION:
-            options |= {option.strip(b" \t").lower() for option in field.value.split(b",")}
+            options |= read_options(field.value)
     framing = read_framing(codings, lengths, is_1_1=is_1_1) if codings or lengths else UNFRAMED
     if not isinstance(framing, Framing):
         raise UpstreamFailed("a body that two readers could read differently")
-    return framing, frozenset(options)
+    return framing, options
 
 
 def _judge_beginning(data: bytes) -> None:

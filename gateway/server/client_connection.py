@@ -611,14 +611,13 @@ class ClientConnection(AiohttpConnection, ClientSide):
         connection = self.begin(answer.status, ends_with_close=self._has_too_much_left())
         length = b"" if answer.status in _WITHOUT_LENGTH else b"Content-Length: %d\r\n" % len(answer.body)
         self.write(
-            b"%b%bX-Request-Id: %b\r\n%b%b%b\r\n%b"
+            b"%b%bX-Request-Id: %b\r\n%b%b\r\n%b"
             % (
                 first_lines,
                 _date(int(time.time())),
                 self.request_id,
                 length,
                 connection,
-                b"",
                 b"" if is_head else answer.body,
             )
         )

@@ -22,7 +22,7 @@ from gateway.reason import Answer, Deny, Reason, refuse
 from gateway.server.admission import Admission, Pending
 from gateway.server.aiohttp_parts import Server
 from gateway.server.client_address import client_address, is_trusted, parse_address
-from gateway.server.client_connection import ClientConnection, Waits
+from gateway.server.client_connection import ClientConnection, Waits, too_large
 from gateway.server.exchange import Exchange
 from gateway.server.head import Head, HeadReader
 from gateway.server.ports import Call, Forwarder, Pages, Refused, RefusedCalls, TokenApi
@@ -283,7 +283,7 @@ class Handler:
     async def _call(self, connection: ClientConnection, exchange: Exchange, allow: Allow, head: Head) -> Answer | Deny:
         """What the token API answers."""
         if head.length is not None and head.length > LARGEST_BODY:
-            return _TOO_LARGE
+            return too_large(LARGEST_BODY)
         body = await connection.read_body(LARGEST_BODY)
         if isinstance(body, Deny):
             return body
@@ -432,9 +432,6 @@ class Handler:
         if self._handshakes is not None:
             self._handshakes.close()
         self._door.access_log.flush()
-
-
-_TOO_LARGE: Final = Deny(reason=Reason.BODY_TOO_LARGE, detail=f": at most {LARGEST_BODY} bytes here")
 
 
 def _nothing(_: ClientConnection) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.catalog.target import Target, split_target
 from gateway.proxy.field_line import TOKEN, FieldLine, KnownLines, Role, is_host, plain_spelling, read_line, role_of
-from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, UnknownCoding, read_framing
+from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, UnknownCoding, read_framing, read_options
 from gateway.reason import Deny, Reason
 from gateway.server.shown_lines import Shown
 from gateway.tokens.credential import AUTHORIZATION
@@ -227,7 +227,7 @@ def _read_special(
                 return _bad("headers: two Hosts")
             host = field.value
         elif role is _CONNECTION:
-            options |= _OPTIONS.get(field.value) or _options(field.value)
+            options |= _OPTIONS.get(field.value) or read_options(field.value)
         elif role is _LENGTH:
             lengths.append(field.value)
         elif role is _CODING:
@@ -255,11 +255,6 @@ def _judge_beginning(data: bytes, start: int) -> Unfinished | Deny:
     if too_large:
         return _TOO_LARGE
     return _SOME if window.strip(b"\r") else _NOTHING_YET
-
-
-def _options(value: bytes) -> frozenset[bytes]:
-    """The options in one `Connection` field (RFC 9110 7.6.1)."""
-    return frozenset(option.strip(b" \t").lower() for option in value.split(b","))
 
 
 def _read_request_line(line: bytes) -> tuple[str, Target, bool] | Deny:
