@@ -158,15 +158,23 @@ class AccessLog:
 
 
 def _in_json(kind: Kind) -> bytes:
-    """The members of a line that say what `kind` says."""
+    """The members of a line that say what `kind` says. An id and an address hold nothing that JSON would escape."""
+    method, api, route, token, reason, address, status = kind
+    return b'%b,"token":%b,"address":%b' % (
+        _alike_in_json(method, api, route, reason, status),
+        b'"%b"' % token.encode("ascii") if token else b"null",
+        b'"%b"' % address.encode("ascii") if address else b"null",
+    )
+
+
+@lru_cache(maxsize=1024)  # of many tokens' requests that end together most are alike in this
+def _alike_in_json(method: str, api: str, route: str, reason: Reason | None, status: int) -> bytes:
     members = {
-        "method": LOOKS_SECRET.sub(r"\1_...", kind.method) or None,
-        "api": kind.api or None,
-        "route": kind.route or None,
-        "token": kind.token or None,
-        "reason": kind.reason,
-        "address": kind.address or None,
-        "status": kind.status,
+        "method": LOOKS_SECRET.sub(r"\1_...", method) or None,
+        "api": api or None,
+        "route": route or None,
+        "reason": reason,
+        "status": status,
     }
     return msgspec.json.encode(members)[1:-1]
 
