@@ -17,6 +17,24 @@ from gateway.reason import Deny, Reason
 _SEGMENT: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
 _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:[;/]|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
 """Paths in which `fault_in_segment` finds nothing, whole and at one look: those without a percent sign."""
+_BEHIND: Final = rb"%[89AB][0-9A-F]"
+_ESCAPE: Final = rb"|".join(
+    (
+        rb"%(?:2[0-46-9A-C]|3[A-F]|40|5[BDE]|60|7[BCD])",  # what is in no `_FORBIDDEN_OCTETS`, then UTF-8 (RFC 3629 4)
+        rb"%(?:C[2-9A-F]|D[0-9A-F])" + _BEHIND,
+        rb"%E0%[AB][0-9A-F]" + _BEHIND,
+        rb"%(?:E[1-9A-CEF])" + _BEHIND * 2,
+        rb"%ED%[89][0-9A-F]" + _BEHIND,
+        rb"%F0%[9AB][0-9A-F]" + _BEHIND * 2,
+        rb"%F[1-3]" + _BEHIND * 3,
+        rb"%F4%8[0-9A-F]" + _BEHIND * 2,
+    )
+)
+_SOUND_PATH: Final = re.compile(
+    rb"(?:/(?!\.{1,2}(?:[;/]|\Z))(?:[A-Z0-9._~!$&'()*+,;=:@-]++|%b)++)++" % _ESCAPE, re.IGNORECASE
+)
+"""Paths in which `fault_in_segment` finds nothing, whole and at one look: those with a percent sign too. It never
+goes back."""
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 _QUERY: Final = re.compile(rb"[!-\"$-~]*")
@@ -66,9 +84,13 @@ def fault_in_segment(segment: bytes) -> str | None:
     return None
 
 
-def is_plain_path(path: bytes) -> bool:
-    """Whether `path` is one in which, at one look, no segment has a fault."""
-    return _PLAIN_PATH.fullmatch(path) is not None
+def is_sound_path(path: bytes) -> bool:
+    """Whether no segment of `path` has a fault, at one look. The root has no segment, and is none of these."""
+    return _sound(path).fullmatch(path) is not None
+
+
+def _sound(path: bytes) -> re.Pattern[bytes]:
+    return _SOUND_PATH if b"%" in path else _PLAIN_PATH
 
 
 def split_target(raw: bytes) -> Target | Deny:
@@ -90,11 +112,19 @@ def split_target(raw: bytes) -> Target | Deny:
     return Target(segments, query if mark else None, authority)
 
 
+def _fault_in_path(path: bytes) -> str | None:
+    """What is wrong with the first segment of `path` that is not sound; None: all are."""
+    found = _sound(path).match(path)
+    end = found.end() if found is not None else 0
+    if found is not None and end == len(path):
+        return None
+    start = end if path.startswith(b"/", end) else path.rindex(b"/", 0, end)
+    return fault_in_segment(path[start + 1 :].partition(b"/")[0])
+
+
 @lru_cache(maxsize=2048)  # most requests are for a few paths: what one means is a function of its bytes alone
 def _split_path(path: bytes) -> tuple[bytes, ...] | Deny:
-    segments = tuple(path[1:].split(b"/")) if path != b"/" else ()
-    if not is_plain_path(path):
-        for segment in segments:
-            if fault := fault_in_segment(segment):
-                return _bad(fault)
-    return segments
+    if path == b"/":
+        return ()
+    fault = _fault_in_path(path)
+    return tuple(path[1:].split(b"/")) if fault is None else _bad(fault)

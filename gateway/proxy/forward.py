@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from gateway.access.decision import Allow
-from gateway.catalog.target import fault_in_segment, is_plain_path
+from gateway.catalog.target import is_sound_path
 from gateway.proxy.field_line import FieldLine
 from gateway.proxy.header_rules import Client, UpRules
 from gateway.proxy.ports import ClientSide
@@ -65,7 +65,7 @@ def target_up(allow: Allow, base_path: tuple[bytes, ...]) -> bytes | None:
 def _path_up(base_path: tuple[bytes, ...], segments: tuple[bytes, ...], prefix: int) -> bytes | None:
     whole = (*base_path, *segments[prefix:])
     path = b"/" + b"/".join(whole)
-    return path if is_plain_path(path) or not any(map(fault_in_segment, whole)) else None
+    return path if is_sound_path(path) else None
 
 
 class Proxy:

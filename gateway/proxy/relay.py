@@ -15,6 +15,7 @@ import structlog
 from gateway.proxy.body import BodyFault, ChunkedBody, Decoder, LengthBody, UntilClose
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import NEVER_REMEMBERED, KnownLines, Role, SeenTwice, plain_spelling
+from gateway.proxy.framing import UNFRAMED
 from gateway.proxy.header_rules import lines_down, trailers_down
 from gateway.proxy.pool import NotConnected, Pool, Target
 from gateway.proxy.ports import ClientSide, UpstreamFailed
@@ -401,6 +402,8 @@ class Relay:
         named = [field.value.lower() for field in head.special if field.role is Role.UPGRADE]
         if not self._request.upgrade or named != [b"websocket"] or b"upgrade" not in head.options:
             raise UpstreamFailed("a 101 that nobody asked for")
+        if head.framing is not UNFRAMED:  # RFC 9110 8.6, RFC 9112 6.1: two readers could begin the tunnel elsewhere
+            raise UpstreamFailed("a 101 that frames a body")
         self._state = _TUNNEL
         if self._connection is not None:
             self._where.pool.answered(self._connection)

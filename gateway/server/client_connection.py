@@ -130,7 +130,7 @@ class Handling(Protocol):
     max_body: int
     """Bytes; 0: no limit."""
 
-    def opened(self, connection: "ClientConnection", peer: Address | None) -> bool:
+    def opened(self, connection: "ClientConnection") -> bool:
         """A connection has come; False: there are too many."""
 
     def is_trusted(self, peer: Address | None) -> bool:
@@ -165,17 +165,13 @@ class Waits:
         self.taking: Deadlines[ClientConnection] = Deadlines(loop, body_idle, ClientConnection.taking_is_late)
         self.discard: Deadlines[ClientConnection] = Deadlines(loop, _DISCARD_TIMEOUT, ClientConnection.end)
 
-    @property
-    def all(self) -> "tuple[Deadlines[ClientConnection], ...]":
-        """All of them."""
-        return self.header, self.keep_alive, self.body, self.taking, self.discard
+        self._of_sending = self.header, self.keep_alive, self.body, self.discard
+        self.all = (*self._of_sending, self.taking)
 
     def disarm(self, connection: "ClientConnection") -> None:
         """Nothing is waited for that `connection` might send."""
-        self.header.disarm(connection)
-        self.keep_alive.disarm(connection)
-        self.body.disarm(connection)
-        self.discard.disarm(connection)
+        for deadlines in self._of_sending:
+            deadlines.disarm(connection)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
@@ -195,6 +191,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         "_is_reading",
         "_pending",
         "_received",
+        "_seen",
         "_sink",
         "_state",
         "_takes",
@@ -217,7 +214,9 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._waits = waits
         self._state = _PREFACE if proxy_protocol else _HEAD
         self._pending = b""
-        """What has come, and was not looked at yet."""
+        """What has come, and was not taken yet."""
+        self._seen = 0
+        """Bytes of it that were found to be a head's beginning."""
         self._takes = False
         """`_take` is at work: it goes on by itself with what comes next."""
         self._is_reading = True
@@ -255,7 +254,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             return
         if self._state is _PREFACE and not self.client.trusted:
             self._state = _HEAD
-        if self._handling.opened(self, self.peer):
+        if self._handling.opened(self):
             self._waits.header.arm(self)
         else:
             self._refuse_head(Deny(reason=Reason.OVERLOADED))
@@ -273,8 +272,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio."""
         self._state = _CLOSED
-        self._waits.disarm(self)
-        self._waits.taking.disarm(self)
+        for deadlines in self._waits.all:
+            deadlines.disarm(self)
         self._leave()
         super().connection_lost(exc)
 
@@ -328,6 +327,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
         """See aiohttp: whoever is here still is cut off."""
         if self.exchange is not None or self.has_unsent:
+            if self.exchange is not None:
+                self.exchange.deny = Deny(reason=Reason.DRAINING)  # of which the log tells
             self.abort()
         else:
             self.end()
@@ -406,13 +407,15 @@ class ClientConnection(AiohttpConnection, ClientSide):
                     self._let_others_go_on()
                     return
                 left -= 1
-                found = self._handling.reader.read(self._pending)
+                found = self._handling.reader.read(self._pending, self._seen)
                 if isinstance(found, Head):
+                    self._seen = 0
                     self._begin(found)
                 elif isinstance(found, Deny):
                     self._refuse_head(found)
                     return
                 else:
+                    self._seen = len(self._pending)
                     self._wait_for_head(begun=not found.blank)
                     break
         finally:

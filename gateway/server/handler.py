@@ -35,6 +35,8 @@ _LAST_WORDS: Final = 0.5
 """Seconds for saying that the gateway ends, to those whose bodies it waits for no more."""
 _LAST_REQUESTS: Final = 0.5
 """Seconds in which a connection that is kept may bring one more request: it may have been sent already."""
+_LAST_HANDSHAKES: Final = 1.0
+"""Seconds for handshakes that were under way when the end began."""
 _LOOK_AGAIN: Final = 0.25
 """Seconds between two looks at what is relayed: a dead token's streams end within a second, and a look may be late."""
 _GLANCE: Final = 0.05
@@ -135,9 +137,8 @@ class Handler:
 
     # What a connection asks (`Handling`).
 
-    def opened(self, connection: ClientConnection, peer: Address | None) -> bool:
+    def opened(self, connection: ClientConnection) -> bool:
         """See `Handling.opened`. Room is made by whoever has been idle for longest."""
-        del peer
         if self._handshakes is not None:
             self._handshakes.disarm(connection)
         if self.server.size <= self._door.max_connections:
@@ -407,8 +408,7 @@ class Handler:
         self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._handshakes:  # noqa: ASYNC110 - the loop tells of no end; the next thing is a request
-                    await asyncio.sleep(_GLANCE)
+                await self._end_handshakes()
                 await self._quiet.wait()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_REQUESTS):
@@ -425,6 +425,13 @@ class Handler:
             async with asyncio.timeout(_LAST_WORDS):
                 await self._quiet.wait()
                 await self.server.emptied()  # what was answered is sent, and heard
+
+    async def _end_handshakes(self) -> None:
+        """Whoever has just come has had a moment for his handshake: of one that fails the loop tells nobody."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_HANDSHAKES):
+                while self._handshakes:  # noqa: ASYNC110 - nor of one that is done; the next thing is a request
+                    await asyncio.sleep(_GLANCE)
 
     def close(self) -> None:
         """When all connections are closed: nothing is waited for any more, and all is written down."""

@@ -18,6 +18,7 @@ from gateway.server.shown_lines import Shown
 from gateway.tokens.credential import AUTHORIZATION
 
 _END: Final = b"\r\n\r\n"
+_CR: Final = 0x0D
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 _PARTS: Final = 3
@@ -118,15 +119,18 @@ class HeadReader:
         self._secret_fields = frozenset(name for name in secret if role_of(name) not in _READ_HERE)
         self._shown = shown
 
-    def read(self, data: bytes) -> Head | Unfinished | Deny:
-        """The head that `data` begins with, or why it is none. The verdict is the same however the bytes come."""
+    def read(self, data: bytes, seen: int = 0) -> Head | Unfinished | Deny:
+        """The head that `data` begins with, or why it is none. The verdict is the same however the bytes come.
+
+        `seen`: bytes of it that were found unfinished before; they are not gone through again, however many they are.
+        """
         start = 0
         # RFC 9112 2.2: some clients send one behind a body. Who sends nothing else would have us look at them for ever.
         while data.startswith(b"\r\n", start) and start < 2 * _MOST_BLANK_LINES:
             start += 2
-        end = data.find(_END, start)
+        end = data.find(_END, max(start, seen - len(_END) + 1))
         if end < 0 or end - start > LARGEST_HEAD - len(_END):
-            return _judge_beginning(data, start)
+            return _judge_beginning(data, start, max(start, seen))
         return self._judge(data, start, end)
 
     def _judge(self, data: bytes, start: int, end: int) -> Head | Deny:
@@ -239,22 +243,25 @@ def _read_special(
     return host, options, codings, lengths, expects_continue, upgrade
 
 
-def _judge_beginning(data: bytes, start: int) -> Unfinished | Deny:
+def _judge_beginning(data: bytes, start: int, seen: int) -> Unfinished | Deny:
     """What can be said of a head whose end has not come, or comes too late: the faults that `_judge` finds first."""
-    window = data[start : start + LARGEST_HEAD]
-    first, ended, _ = window.partition(b"\r\n")
+    stop = min(len(data), start + LARGEST_HEAD)
     # A CR at the end of what has come may become one of a CRLF.
-    bare = window.count(b"\n") != window.count(b"\r\n")
+    new = seen - 1 if seen > start and data[seen - 1] == _CR else seen
+    bare = data.count(b"\n", new, stop) != data.count(b"\r\n", new, stop)
     too_large = len(data) - start > LARGEST_HEAD
-    if ended and (bare or too_large or len(first) <= _JUDGED_EARLY):
-        line = _read_request_line(first)
-        if isinstance(line, Deny):
-            return line
+    end = data.find(b"\r\n", start, stop)
+    if end >= new or (end >= 0 and (bare or too_large)):
+        first = data[start:end]
+        if bare or too_large or len(first) <= _JUDGED_EARLY:
+            line = _read_request_line(first)
+            if isinstance(line, Deny):
+                return line
     if bare:
-        return _NO_LINE if b"\n" in first else _BARE
+        return _NO_LINE if b"\n" in data[start : end if end >= 0 else stop] else _BARE
     if too_large:
         return _TOO_LARGE
-    return _SOME if window.strip(b"\r") else _NOTHING_YET
+    return _SOME if data[start:stop].strip(b"\r") else _NOTHING_YET
 
 
 def _read_request_line(line: bytes) -> tuple[str, Target, bool] | Deny:

@@ -7,10 +7,9 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from select import PIPE_BUF
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -145,8 +144,7 @@ class AccessLog:
                 )
                 for each, kind in zip(waiting, of_each, strict=True)
             ]
-            for piece in _pieces(lines):
-                self._write(piece)
+            self._write(b"".join(lines))
 
     def _count(self, kinds: Mapping[Kind, int], at: float) -> None:
         """Most of what ends within a quarter of a second is alike: it is counted as one."""
@@ -202,16 +200,3 @@ def _second(at: int) -> bytes:
 def _timestamp(at: float) -> bytes:
     second = int(at)
     return b"%b.%06dZ" % (_second(second), int((at - second) * 1e6))
-
-
-def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """`lines` together, as many as a pipe takes at once (pipe(7)): in more, another worker's might stand."""
-    piece: list[bytes] = []
-    size = 0
-    for line in lines:
-        if piece and size + len(line) > PIPE_BUF:
-            yield b"".join(piece)
-            piece, size = [], 0
-        piece.append(line)
-        size += len(line)
-    yield b"".join(piece)

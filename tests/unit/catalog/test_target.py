@@ -1,8 +1,10 @@
+from itertools import product
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.catalog.target import Target, fault_in_segment, is_plain_path, split_target
+from gateway.catalog.target import Target, fault_in_segment, is_sound_path, split_target
 from gateway.reason import Deny, Reason
 
 UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -192,10 +194,12 @@ def test_each_accepted_segment_is_good_by_itself(paths: list[bytes], query: byte
         pytest.param(b"/...;a", id="three dots and a parameter"),
         pytest.param(b"/a;../;/;.", id="semicolons before dots"),
         pytest.param(b"/" + b"a/" * 30_000 + b"a", id="60,000 bytes"),
+        pytest.param(b"/%20/%c3%A9/%E2%82%ac/%F0%9F%98%80", id="escapes"),
+        pytest.param(b"/" + b"%20/" * 15_000 + b"a", id="15,000 escapes"),
     ],
 )
-def test_a_path_without_a_percent_sign_passes_at_one_look(path: bytes) -> None:
-    assert is_plain_path(path)
+def test_a_path_passes_at_one_look(path: bytes) -> None:
+    assert is_sound_path(path)
     assert isinstance(split_target(path), Target)
 
 
@@ -217,35 +221,43 @@ def test_a_path_without_a_percent_sign_passes_at_one_look(path: bytes) -> None:
             for parameter in (b"", b";", b";v=1", b";.", b";;")
             for behind in (b"", b"/", b"/a", b"/.")
         ),
-        pytest.param(b"/%20", id="an escape"),
         pytest.param(b"/%", id="a percent sign"),
         pytest.param(b"/a\n", id="a line end behind it"),
         pytest.param(b"/..\n", id="a line end behind a dot segment"),
     ],
 )
-def test_a_path_that_may_have_a_fault_is_looked_at_again(path: bytes) -> None:
-    assert not is_plain_path(path)
+def test_a_path_with_a_fault_is_looked_at_again(path: bytes) -> None:
+    assert not is_sound_path(path)
 
 
 @pytest.mark.parametrize("octet", range(256))
 def test_an_octet_stands_in_a_plain_path_where_it_stands_in_a_segment(octet: int) -> None:
     for path in (b"/%c" % octet, b"/a%c" % octet, b"/%ca" % octet, b"/a/%c" % octet, b"/a%cb/c" % octet):
         faults = [fault_in_segment(segment) for segment in path[1:].split(b"/")]
-        assert is_plain_path(path) is not any(faults)
+        assert is_sound_path(path) is not any(faults)
 
 
 anything = st.one_of(
     st.lists(st.sampled_from([bytes([octet]) for octet in range(256)]), max_size=12).map(
         lambda all_: b"/" + b"".join(all_)
     ),
-    st.lists(st.sampled_from([b"/", b".", b"..", b";", b"a", b"%20", b"%2e", b"\n", b"@"]), max_size=10).map(
-        lambda parts: b"/" + b"".join(parts)
-    ),
+    st.lists(
+        st.sampled_from([b"/", b".", b"..", b";", b"a", b"%20", b"%2e", b"%c3", b"%A9", b"%", b"\n", b"@"]), max_size=10
+    ).map(lambda parts: b"/" + b"".join(parts)),
     st.lists(st.sampled_from([b".", b"..", b";", b".;", b"..;", b"...", b"a.", b";.", b"x"]), max_size=6).map(
         lambda parts: b"/" + b"/".join(parts)
     ),
     targets,
 )
+
+
+@pytest.mark.parametrize("lead", range(0x80, 0x100))
+def test_what_escapes_come_to_is_utf_8_at_one_look_too(lead: int) -> None:
+    for second, *rest in product((0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0), (0x80, 0xBF, 0x41), (0x80, 0xC0)):
+        octets = bytes([lead, second, *rest])
+        for size in range(1, 5):
+            path = b"/" + b"".join(b"%%%02X" % octet for octet in octets[:size])
+            assert is_sound_path(path) is (fault_in_segment(path[1:]) is None)
 
 
 @given(anything)
@@ -254,11 +266,7 @@ anything = st.one_of(
 @example(b"/.\n")
 @settings(deadline=None, max_examples=1000)
 def test_one_look_finds_what_a_look_at_each_segment_finds(path: bytes) -> None:
-    """A plain path has no fault; one without a percent sign and without a fault is plain: there is no third thing."""
     faults = [fault_in_segment(segment) for segment in path[1:].split(b"/")]
-    if is_plain_path(path):
-        assert not any(faults)
-    elif b"%" not in path:
-        assert any(faults)
+    assert is_sound_path(path) is not any(faults)
     if b"?" not in path:
         assert isinstance(split_target(path), Target) is (path == b"/" or not any(faults))

@@ -53,12 +53,15 @@ def request(*fields: bytes, line: bytes = LINE) -> bytes:
 
 
 def in_pieces(data: bytes, cuts: Iterable[int], by: HeadReader = READER) -> Verdict:
-    """The first verdict on a beginning of `data` that is one."""
-    for cut in cuts:
+    """The first verdict on a beginning of `data` that is one: the same whether what was seen before is told or not."""
+    seen = 0
+    for cut in (*cuts, len(data)):
         verdict = by.read(data[:cut])
+        assert by.read(data[:cut], seen) == verdict
         if not isinstance(verdict, Unfinished):
-            return verdict
-    return by.read(data)
+            break
+        seen = cut
+    return verdict
 
 
 def judge(data: bytes) -> Verdict:
