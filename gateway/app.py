@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import secrets
 import socket
 import ssl
@@ -309,11 +310,30 @@ def make_plan(settings: Settings) -> Plan:
 
 
 def _check_aiohttp() -> None:
-    """The head rules count on what aiohttp's C parser refuses; its Python parser is another one."""
+    """The aiohttp is one of those that were tried. No request is parsed by it, but a build without its C parser is
+    another program.
+    """
     version = tuple(int(part) for part in aiohttp.__version__.split(".")[:3] if part.isdigit())
     if version < _OLDEST_AIOHTTP or http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         msg = f"aiohttp {aiohttp.__version__} without its C parser: install aiohttp >= 3.14.4 from a wheel"
         raise StartError(msg)
+
+
+def _let_many_files_be_open(settings: Settings) -> None:
+    """The limit of open files is as high as it may be: the low one that most systems begin with is for `select()`."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # "unlimited" is more than macOS lets one ask for
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    upstreams = sum(each.max_connections * len(each.targets) for each in settings.upstreams.values())
+    wanted = settings.listen.max_connections + upstreams
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        log.warning(
+            "fewer files may be open than there may be connections: raise the limit (ulimit -n, LimitNOFILE=), or "
+            "lower max_connections",
+            limit=limit,
+            connections=wanted,
+        )
 
 
 @contextmanager
@@ -589,6 +609,7 @@ def serve(
     """
     _check_aiohttp()
     plan = make_plan(settings)
+    _let_many_files_be_open(settings)
     with ready_store(settings) as found:
         # Nothing that this loop started is left when the workers are forked.
         asyncio.run(_claim(settings, found.url))

@@ -1,7 +1,10 @@
 """`zonegate serve` as operators see it: starts, refuses to start, ends."""
 
+import resource
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +188,27 @@ def test_after_two_updates_at_once_the_token_is_one_of_the_two_wholly(tmp_path: 
             found = gateway.call("GET", f"/user/tokens/{made['id']}").json()["result"]
             (wanted,) = [wanted for wanted in bodies if wanted["name"] == found["name"]]
             assert found["policies"][0]["resources"] == wanted["policies"][0]["resources"]
+
+
+# How many files may be open.
+
+
+@contextmanager
+def few_files() -> Iterator[int]:
+    """What is started meanwhile may have few files open, and may ask for the number that this is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        yield hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_as_many_files_may_be_open_as_the_system_allows(tmp_path: Path) -> None:
+    with few_files() as most, running(tmp_path) as (gateway, _):
+        assert [resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] for worker in gateway.workers()] == [most]
+
+
+def test_more_connections_than_files_are_warned_of(tmp_path: Path) -> None:
+    with running(tmp_path, extra="max_connections = 2000000000\n") as (gateway, _):
+        assert "fewer files may be open than there may be connections" in gateway.log()

@@ -154,7 +154,8 @@ class RawClient:
         sock = socket.socket()
         try:
             sock.setblocking(False)
-            sock.bind((source, 0))
+            if source != "127.0.0.1":  # or each connection would take a port of its own, whoever it is to
+                sock.bind((source, 0))
             await patiently(
                 asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port)), "no connection was taken"
             )

@@ -183,6 +183,11 @@ CASES = (
         (_SEEN, b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", ENDED),
     ),
     talk(
+        "a 101 that frames a body",
+        (_ASK, refused(502, 10502)),
+        (_SEEN, _SWITCHING[:-2] + b"Content-Length: 5\r\n\r\n", ENDED),
+    ),
+    talk(
         "a 101 where the upgrade was dropped",
         (ask(*_UPGRADE, *_WEBSOCKET), refused(502, 10502)),
         (seen(*_WEBSOCKET), _SWITCHING, ENDED),
