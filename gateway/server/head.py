@@ -139,10 +139,8 @@ class HeadReader:
         line = _read_request_line(lines[0])
         if isinstance(line, Deny):
             return line
-        if data.count(b"\n", start, end) != len(lines) - 1:
-            return _BARE
         if len(lines) > MOST_FIELDS + 1:
-            return _TOO_LARGE
+            return _BARE if data.count(b"\n", start, end) != len(lines) - 1 else _TOO_LARGE
         known, secret_fields = self._lines, self._secret_fields
         ordinary: list[FieldLine] = []
         special: list[FieldLine] = []
@@ -156,7 +154,8 @@ class HeadReader:
             shown = self._shown.get(raw)
             read = read_line(raw) if shown is None else shown.field
             if isinstance(read, str):
-                return _bad(f"headers: {read}")
+                # A line end that is none stands in no field that is one, and is told of first.
+                return _BARE if data.count(b"\n", start, end) != len(lines) - 1 else _bad(f"headers: {read}")
             if read.plain in secret_fields:
                 if read.name in self._token_fields:
                     credentials.append((raw, read))
