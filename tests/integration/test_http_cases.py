@@ -78,13 +78,21 @@ def check_that_all_agree(case: Case, planes: Sequence[DataPlane], deliveries: Se
 
 @pytest.mark.parametrize("case", cases(that_take_time=False))
 def test_a_case_has_one_verdict(case: Case, patient: tuple[DataPlane, ...]) -> None:
-    check_that_all_agree(case, patient, DELIVERIES)
+    check_that_all_agree(case, unlike(patient), DELIVERIES)
 
 
 @pytest.mark.parametrize("case", cases(that_take_time=True))
 def test_a_case_that_takes_time_has_one_verdict(case: Case, request: pytest.FixtureRequest) -> None:
     planes = request.getfixturevalue("impatient" if case.impatient else "patient")
     check_that_all_agree(case, unlike(planes), (Pieces.WHOLE,))
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("case", cases(that_take_time=False))
+def test_a_case_has_one_verdict_on_both_loops_both_ways_in_pieces_of_every_size(
+    case: Case, patient: tuple[DataPlane, ...]
+) -> None:
+    check_that_all_agree(case, patient, DELIVERIES)
 
 
 @pytest.mark.deep
