@@ -325,14 +325,11 @@ def _let_many_files_be_open(settings: Settings) -> None:
     with suppress(OSError, ValueError):  # "unlimited" is more than macOS lets one ask for
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    upstreams = sum(each.max_connections * len(each.targets) for each in settings.upstreams.values())
-    wanted = settings.listen.max_connections + upstreams
-    if limit != resource.RLIM_INFINITY and limit < wanted:
+    if limit != resource.RLIM_INFINITY and limit < settings.listen.max_connections:
         log.warning(
-            "fewer files may be open than there may be connections: raise the limit (ulimit -n, LimitNOFILE=), or "
-            "lower max_connections",
+            "fewer files may be open than listen.max_connections lets in: raise the limit (ulimit -n, LimitNOFILE=)",
             limit=limit,
-            connections=wanted,
+            max_connections=settings.listen.max_connections,
         )
 
 
