@@ -60,7 +60,7 @@ class Load:
             is_new = client is None
             try:
                 client = client or await Client.connect(self._gateway.port, self._gateway.first)
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # the second, where its SYN met the closing socket
                 await self._note(refused=1)
                 return
             try:
