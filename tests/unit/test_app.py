@@ -304,8 +304,10 @@ async def test_what_is_cut_off_at_the_end_is_in_the_log_and_in_the_use_of_its_to
         assert await wire.ended()
         await wire.close()
     lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if b'"event":"request"' in line]
-    assert [(line["path"], line["token"]) for line in lines] == [(RECORDS.decode(), TOKEN_ID)]
-    assert (await Uses(store).use(TOKEN_ID)).requests == (RouteUse(ROUTE, "allowed", 1),)
+    assert [(line["path"], line["token"], line["reason"]) for line in lines] == [
+        (RECORDS.decode(), TOKEN_ID, "draining")
+    ]
+    assert (await Uses(store).use(TOKEN_ID)).requests == (RouteUse(ROUTE, "draining", 1),)
 
 
 async def test_each_listener_has_its_own_pages(configured: Set) -> None:
