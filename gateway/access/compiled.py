@@ -3,19 +3,30 @@
 Made of one token document, one owner document and one catalogue; when one of them changes, another is made.
 """
 
+from enum import Enum
 from typing import Final
 
 import msgspec
 
-from gateway.access.rights import Rights, compile_rights, gives
-from gateway.catalog.api import Route
+from gateway.access.rights import Rights, compile_rights, gives, gives_on_some, gives_unless_an_account_is_denied
+from gateway.catalog.api import InBody, Route, Where
 from gateway.tokens.condition import AddressRule, compile_condition
 from gateway.tokens.digest import Digest
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
+from gateway.tokens.resource import Account, Scope, Touched, Zone
 from gateway.tokens.token import Status, Token
 
 REMEMBERED: Final = 256
 """Answers that a token remembers."""
+_STRANGER: Final = ""
+"""An account that no policy names, as none is called that."""
+
+
+class _Miss(Enum):
+    MISS = "not remembered"
+
+
+_MISS: Final = _Miss.MISS
 
 
 class CompiledOwner(msgspec.Struct, frozen=True, gc=False):
@@ -42,38 +53,80 @@ class CompiledToken(msgspec.Struct, frozen=True, eq=False, gc=False):
     rights: Rights
     ceiling: CompiledOwner | None
     """The owner's own rights: a request must pass both, each looked at alone."""
-    _memo: dict[tuple[Route, bytes], bool] = {}
+    _memo: dict[tuple[Route, bytes], bool | None] = {}
     """Answers of the policies by route (that very one: another catalogue has others) and by the segment that names what
     is touched. Status, dates, address and the owner's status are never in it: they turn on more than the documents."""
 
     def __repr__(self) -> str:
         return f"CompiledToken({self.id!r})"
 
-    def opens(self, route: Route, segments: tuple[bytes, ...], account: str | None = None) -> bool:
+    def opens(self, route: Route, segments: tuple[bytes, ...]) -> bool | None:
         """Whether the policies give one of the route's groups on what `segments` touch, and the owner's do, each alone.
 
-        `account`: the touched zone's, where it was fetched. Such an answer is not remembered, as a fetched fact has an
-        age.
+        None: it turns on a fact, the account of the zone or what the body names. An answer that used a fetched fact is
+        not remembered (`opens_on`), as it has an age.
         """
-        if account is not None:
-            return self._judge(route, segments, account)
         key = (route, route.naming(segments))
-        answer = self._memo.get(key)
-        if answer is None:
+        answer = self._memo.get(key, _MISS)
+        if answer is _MISS:
             answer = self._judge(route, segments)
             if len(self._memo) >= REMEMBERED:
                 del self._memo[next(iter(self._memo))]  # the oldest: a dict keeps its order
             self._memo[key] = answer
         return answer
 
-    def _judge(self, route: Route, segments: tuple[bytes, ...], account: str | None = None) -> bool:
-        if self.ceiling is None:
+    def opens_on(self, route: Route, touched: Touched, account: str | None = None) -> bool:
+        """The same on `touched`, whose account is `account`; None: nobody knows, so no allow on an account's zones
+        covers it and each such deny does.
+        """
+        return self.ceiling is not None and all(
+            gives(rights, route.opened_by, touched, account, api=route.api.name)
+            for rights in (self.rights, self.ceiling.rights)
+        )
+
+    def sees(self, route: Route, item: Zone | Account, account: str | None = None) -> bool:
+        """Whether `item` of the list that `route` asks for is shown: by its own right, each deny counted.
+
+        `account`: that of a zone, None where it cannot be told. A zone is in its API's spelling (`Api.zone`).
+        """
+        return self.opens_on(route, item, account)
+
+    def turns_on_account(self, route: Route, zone: Zone) -> bool:
+        """Whether there is an account that, were `zone` in it, would make a yes of the answer without."""
+        if self.ceiling is None or self.opens_on(route, zone):
             return False
-        touched = route.touched(segments, self.owner.id if self.owner.kind is OwnerKind.USER else None)
+        named = {*self.rights.zones_of, *self.ceiling.rights.zones_of}
+        return bool(named) and any(self.opens_on(route, zone, account) for account in (_STRANGER, *named))
+
+    def lacks_only_the_account(self, route: Route, zone: Zone) -> bool:
+        """Whether, for all that is known without the zone's account, only an allow on an account's zones could give it:
+        not that there is another allow, and a deny on an account's zones against it.
+        """
+        return self.ceiling is not None and not all(
+            gives_unless_an_account_is_denied(rights, route.opened_by, zone, api=route.api.name)
+            for rights in (self.rights, self.ceiling.rights)
+        )
+
+    def touched(self, route: Route, segments: tuple[bytes, ...]) -> Touched | None:
+        """What a request for `segments` touches; None when the path alone does not say."""
+        return route.touched(segments, self.owner.id if self.owner.kind is OwnerKind.USER else None)
+
+    def _judge(self, route: Route, segments: tuple[bytes, ...]) -> bool | None:
+        if isinstance(route.where, InBody):
+            return None if self._gives_on_some(route, Scope.ZONE) else False
+        if route.where is Where.LISTED:
+            return route.scope is not None and self._gives_on_some(route, route.scope)
+        touched = self.touched(route, segments)
         if touched is None:
             return False
-        return gives(self.rights, route.opened_by, touched, account) and gives(
-            self.ceiling.rights, route.opened_by, touched, account
+        if self.opens_on(route, touched):
+            return True
+        return None if isinstance(touched, Zone) and self.turns_on_account(route, touched) else False
+
+    def _gives_on_some(self, route: Route, scope: Scope) -> bool:
+        return self.ceiling is not None and all(
+            gives_on_some(rights, route.opened_by, scope, api=route.api.name)
+            for rights in (self.rights, self.ceiling.rights)
         )
 
 

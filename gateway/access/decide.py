@@ -5,11 +5,13 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from gateway.access.decision import Allow, Decision
-from gateway.access.question import Question
-from gateway.catalog.api import Named, Route, Where
+from gateway.access.body import named_in
+from gateway.access.decision import Allow, Body, Decision, Need, ZoneAccount
+from gateway.access.question import Question, Supposition, Unknown
+from gateway.catalog.api import InBody, Named, Route, Where
 from gateway.catalog.route_table import Matched, MethodUnknown
-from gateway.reason import Deny, Reason
+from gateway.reason import Deny, Fault, Reason
+from gateway.tokens.resource import Touched, Zone
 from gateway.tokens.token import Status
 
 # To take a member of an Enum out of it costs more than to compare it.
@@ -17,7 +19,7 @@ _ACTIVE: Final = Status.ACTIVE
 _NOWHERE: Final = Where.NOWHERE
 
 
-def check_status(ask: Question) -> Deny | None:
+def check_status(ask: Question | Supposition) -> Deny | None:
     """The token, and its owner, are switched on."""
     token = ask.principal.token
     if token.status is _ACTIVE and token.ceiling is not None and token.ceiling.active:
@@ -25,7 +27,7 @@ def check_status(ask: Question) -> Deny | None:
     return Deny(reason=Reason.TOKEN_DISABLED)
 
 
-def check_dates(ask: Question) -> Deny | None:
+def check_dates(ask: Question | Supposition) -> Deny | None:
     """The token lives now.
 
     A token lives in [not_before, expires_on): in the very second of `expires_on` it is dead.
@@ -38,14 +40,14 @@ def check_dates(ask: Question) -> Deny | None:
     return None
 
 
-def check_address(ask: Question) -> Deny | None:
+def check_address(ask: Question | Supposition) -> Deny | None:
     """The client is where the token may be used."""
     if ask.principal.token.address_rule.admits(ask.address):
         return None
     return Deny(reason=Reason.IP_DENIED, address=str(ask.address or "unknown"))
 
 
-def check_route(ask: Question) -> Deny | None:
+def check_route(ask: Question | Supposition) -> Deny | None:
     """There is a route, and it takes its credential in the field in which it came."""
     match = ask.match
     if isinstance(match, Matched):
@@ -61,21 +63,59 @@ def check_route(ask: Question) -> Deny | None:
 
 
 def _names(query: bytes) -> set[bytes]:
-    """The names of a query's parameters, as a form decoder reads them."""
+    """The names of a query's parameters, as a form decoder reads them; in lower case, since some take them in any."""
     pairs = query.replace(b";", b"&").split(b"&")
-    return {unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")) for pair in pairs}
+    return {unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")).lower() for pair in pairs}
 
 
-def check_policies(ask: Question) -> Deny | None:
+def check_policies(ask: Question | Supposition) -> Deny | Need | None:
     """The token's policies give one of the route's groups on what is touched, and so do its owner's, each alone."""
     if not isinstance(ask.match, Matched):
         return check_route(ask)
     route = ask.match.route
     if route.where is _NOWHERE:
         return None
-    if ask.principal.token.opens(route, ask.target.segments):
+    answer = ask.principal.token.opens(route, ask.target.segments)
+    if answer:
         return None
-    return _forbidden(route)
+    return _forbidden(route) if answer is False else _by_facts(ask, route)
+
+
+def _by_facts(ask: Question | Supposition, route: Route) -> Deny | Need | None:
+    """The same where it turns on a fact. What was asked for once is not asked for again, whatever came of it."""
+    token = ask.principal.token
+    touched: Touched | Deny | Need | None
+    if isinstance(route.where, InBody):
+        touched = _named_in_body(ask, route.where, route)
+        if isinstance(touched, Deny | Need):
+            return touched
+        if touched is not None and token.opens_on(route, touched):
+            return None
+        if not isinstance(touched, Zone) or not token.turns_on_account(route, touched):
+            return _forbidden(route)
+    else:
+        touched = token.touched(route, ask.target.segments)
+    if not isinstance(touched, Zone):
+        return _forbidden(route)
+    match ask.facts.account:
+        case None:
+            return Need(ZoneAccount(route.api, touched.name))
+        case Unknown.UNREACHABLE if token.lacks_only_the_account(route, touched):
+            return Deny(reason=Reason.UPSTREAM_UNREACHABLE)
+        case str(account) if token.opens_on(route, touched, account):
+            return None
+        case _:
+            return _forbidden(route)
+
+
+def _named_in_body(ask: Question | Supposition, where: InBody, route: Route) -> Touched | Deny | Need | None:
+    if ask.encoded:
+        # One body may be JSON as it stands and other JSON once it is unpacked.
+        return Deny(reason=Reason.INVALID_BODY, faults=(Fault("", "compressed: here it takes one that is not"),))
+    if ask.facts.body is None:
+        return Need(Body())
+    found = named_in(ask.facts.body, where, route.api)
+    return Deny(reason=Reason.INVALID_BODY, faults=found) if isinstance(found, tuple) else found
 
 
 @lru_cache(maxsize=4096)
@@ -89,9 +129,11 @@ def in_words(route: Route) -> str:
         case Where.SELF:
             where = "on the token's own user"
         case Where.LISTED:
-            where = f"on {route.scope.a_word if route.scope else 'a resource'}; lists are not in this version yet"
-        case Where.IN_BODY:
-            where = "on what the body names, which is not in this version yet"
+            where = f"on {route.scope.a_word if route.scope else 'a resource'}"
+        case InBody("zone", at):
+            where = f"on the zone that the body names ({'.'.join(at)})"
+        case InBody(_, at):
+            where = f"on all zones of the account that the body names ({'.'.join(at)})"
         case Named(scope, _):
             where = f"on this {scope.word}"
         case Where.NOWHERE:
@@ -100,7 +142,7 @@ def in_words(route: Route) -> str:
     return f"This needs {every} {where}"
 
 
-CHECKS: Final[tuple[Callable[[Question], Deny | None], ...]] = (
+CHECKS: Final[tuple[Callable[[Question | Supposition], Deny | Need | None], ...]] = (
     check_status,  # what the token says of itself: cheap, and tells least
     check_dates,
     check_address,
@@ -110,10 +152,13 @@ CHECKS: Final[tuple[Callable[[Question], Deny | None], ...]] = (
 
 
 def decide(ask: Question) -> Decision:
-    """Yes, no, or what has to be fetched first. Each check has no objection, or ends it."""
+    """Yes, no, or what has to be fetched first. Each check has no objection, or ends it.
+
+    At most two facts are asked for, each once: the body, and the account of the zone that it or the path names.
+    """
     for check in CHECKS:
-        if deny := check(ask):
-            return deny
+        if objection := check(ask):
+            return objection
     if not isinstance(ask.match, Matched):
         return Deny(reason=Reason.INTERNAL_ERROR)
     return Allow(ask.principal, ask.match.route, ask.target)

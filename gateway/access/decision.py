@@ -1,17 +1,33 @@
 """What comes out: yes, no, or "fetch me this and ask again"."""
 
-from enum import Enum
+from typing import Final
 
 import msgspec
 
 from gateway.access.principal import Principal
-from gateway.catalog.api import Route
+from gateway.catalog.api import Api, Route
 from gateway.catalog.target import Target
 from gateway.reason import Deny
 
+LARGEST_BODY: Final = 1024 * 1024
+"""Bytes of a body that is read before it is sent on."""
 
-class Fact(Enum):
-    """What a decision may turn on that the request's head does not say. None is fetched in this version."""
+
+class ZoneAccount(msgspec.Struct, frozen=True):
+    """To be fetched: the account that `zone` (in its canonical spelling) lies in, out of a pin or from the upstream."""
+
+    api: Api
+    zone: str
+
+
+class Body(msgspec.Struct, frozen=True):
+    """To be fetched: the request's whole body, at most `limit` bytes, decoded by nobody. What is longer is a 413."""
+
+    limit: int = LARGEST_BODY
+
+
+Fact = ZoneAccount | Body
+"""What a decision may turn on that the request's head does not say."""
 
 
 class Allow(msgspec.Struct, frozen=True):

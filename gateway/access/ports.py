@@ -1,5 +1,6 @@
 """What decisions and the token API need of a store, in their own words."""
 
+from collections.abc import AsyncIterator, Collection
 from enum import Enum, StrEnum
 from typing import Protocol
 
@@ -7,6 +8,8 @@ import msgspec
 
 from gateway.access.compiled import CompiledToken
 from gateway.access.principal import Record
+from gateway.access.question import Unknown
+from gateway.catalog.api import Api
 from gateway.reason import Deny
 from gateway.tokens.condition import Address
 from gateway.tokens.owner import Owner, OwnerRef
@@ -49,6 +52,8 @@ class Action(StrEnum):
     OWNER_CREATE = "owner-create"
     OWNER_UPDATE = "owner-update"
     OWNER_DELETE = "owner-delete"
+    ZONE_SET = "zone-set"
+    ZONE_UNSET = "zone-unset"
     FREEZE = "freeze"
     THAW = "thaw"
     DENIED = "denied"
@@ -80,6 +85,13 @@ class Page(msgspec.Struct, frozen=True):
     total: int
 
 
+class OwnerPage(msgspec.Struct, frozen=True):
+    """One page of owners, in order of issue, and how many there are in all."""
+
+    owners: tuple[Owner, ...]
+    total: int
+
+
 class TokenStore(Protocol):
     """Documents of tokens and owners.
 
@@ -106,6 +118,26 @@ class TokenStore(Protocol):
     async def initialise(self, owner: Owner, token: Token, now: float) -> None:
         """Store the first owner and its token. Raises Conflict when there is an owner."""
 
+    def issued_by(self, makers: Collection[str]) -> AsyncIterator[Record]:
+        """All tokens that name one of `makers` (ids) as theirs, whoever owns them; `makers` may grow meanwhile."""
+
+    async def first_owner(self) -> OwnerRef | None:
+        """The owner that `initialise` made, or None: it alone has to do with other owners."""
+
+    async def owners(self, *, start: int, count: int, descending: bool) -> OwnerPage:
+        """Owners `start` to `start + count`, oldest first, or newest first if `descending`."""
+
+    async def get_owner(self, ref: OwnerRef) -> tuple[Owner, bytes] | None:
+        """The owner and its document, or None."""
+
+    async def create_owner(self, owner: Owner, token: Token, by: Actor, now: float) -> None:
+        """Store a new owner and its first token. Raises Conflict if there is that owner already."""
+
+    async def change_owner(  # noqa: PLR0913, PLR0917 - what, in whose place, and who says so
+        self, ref: OwnerRef, old: bytes, new: Owner | None, action: Action, by: Actor, now: float
+    ) -> bytes:
+        """Put `new` (None: nothing) in the place of exactly the document `old`, else Conflict; returns its bytes."""
+
     async def denied(self, what: Denied, by: Actor, now: float) -> None:
         """Put a refused call into the audit."""
 
@@ -129,3 +161,13 @@ class Tokens(Protocol):
 
         `proved`: the id is that of a token which has proved itself before, and no guess.
         """
+
+
+class ZoneAccounts(Protocol):
+    """In which account a zone lies: by an operator's pin, else as the upstream says."""
+
+    def known(self, api: Api, zone: str) -> str | Unknown | None:
+        """The account of `zone` (in its canonical spelling) out of memory; None: it takes a look-up."""
+
+    async def find(self, api: Api, zone: str) -> str | Unknown:
+        """The account after a None. Never raises."""

@@ -19,6 +19,7 @@ from gateway.tokens.resource import (
     EveryAccount,
     EveryZone,
     Resource,
+    Scope,
     Touched,
     User,
     Zone,
@@ -45,6 +46,12 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     accounts: Mapping[str, int]
     every_account: int
     users: Mapping[str, int]
+    every_api: int
+    apis: Mapping[str, int]
+    """By name, of the policies that name some."""
+    on_zones: int
+    """Which name some zone, or all, or those of an account."""
+    on_accounts: int
 
 
 def _resource(key: str, value: object) -> Resource:
@@ -85,12 +92,17 @@ class _Index:
         self.zones_of: dict[str, int] = {}
         self.accounts: dict[str, int] = {}
         self.users: dict[str, int] = {}
-        self.every_zone = self.every_account = 0
+        self.apis: dict[str, int] = {}
+        self.every_zone = self.every_account = self.every_api = 0
 
     def add(self, bit: int, policy: Policy) -> None:
         self.effects[policy.effect] |= bit
         for group in policy.permission_groups:
             _note(self.groups, group, bit)
+        for api in policy.apis:
+            _note(self.apis, api, bit)
+        if not policy.apis:
+            self.every_api |= bit
         for key, value in policy.resources.items():
             self.add_resource(bit, _resource(key, value))
 
@@ -123,6 +135,7 @@ def compile_rights(policies: Iterable[Policy]) -> Rights:
     index = _Index()
     for number, policy in enumerate(policies):
         index.add(1 << number, policy)
+    zones_of_any = _union(index.zones_of.values())
     return Rights(
         allows=index.effects[Effect.ALLOW],
         denies=index.effects[Effect.DENY],
@@ -130,10 +143,14 @@ def compile_rights(policies: Iterable[Policy]) -> Rights:
         zones=index.zones or _NONE,
         every_zone=index.every_zone,
         zones_of=index.zones_of or _NONE,
-        zones_of_any=_union(index.zones_of.values()),
+        zones_of_any=zones_of_any,
         accounts=index.accounts or _NONE,
         every_account=index.every_account,
         users=index.users or _NONE,
+        every_api=index.every_api,
+        apis=index.apis or _NONE,
+        on_zones=index.every_zone | _union(index.zones.values()) | zones_of_any,
+        on_accounts=index.every_account | _union(index.accounts.values()),
     )
 
 
@@ -144,18 +161,41 @@ def _union(sets: Iterable[int]) -> int:
     return found
 
 
-def gives(rights: Rights, opened_by: Iterable[AbstractSet[str]], touched: Touched, account: str | None = None) -> bool:
-    """Whether some group is given on `touched` by an allow and taken away by no deny.
+def gives(
+    rights: Rights, opened_by: Iterable[AbstractSet[str]], touched: Touched, account: str | None = None, *, api: str
+) -> bool:
+    """Whether some group is given on `touched` by an allow and taken away by no deny, in the API of that name.
 
     `opened_by`: for each group that would do, the ids that stand for it in a policy. An allow and a deny meet only in
     the same group: Read taken away leaves Write. A zone whose account is unknown (`account` None) is covered by no
     allow on an account's zones, and by each such deny.
     """
     covering, perhaps = _policies_on(rights, touched, account)
-    allowing = rights.allows & covering
-    denying = rights.denies & (covering | perhaps)
+    return _given(rights, opened_by, api, covering, covering | perhaps)
+
+
+def gives_unless_an_account_is_denied(
+    rights: Rights, opened_by: Iterable[AbstractSet[str]], touched: Touched, *, api: str
+) -> bool:
+    """Whether what speaks against it, if anything does, is only a deny on the zones of an account that nobody knows to
+    be that of `touched`; so that an allow on an account's zones is not what it takes.
+    """
+    covering, _ = _policies_on(rights, touched, None)
+    return _given(rights, opened_by, api, covering, covering)
+
+
+def gives_on_some(rights: Rights, opened_by: Iterable[AbstractSet[str]], scope: Scope, *, api: str) -> bool:
+    """Whether an allow gives some group on anything of `scope`, whatever the denies: then a list may be asked for."""
+    return _given(rights, opened_by, api, rights.on_zones if scope is Scope.ZONE else rights.on_accounts, 0)
+
+
+def _given(rights: Rights, opened_by: Iterable[AbstractSet[str]], api: str, giving: int, taking: int) -> bool:
+    """Whether a policy of the set `giving` allows some group that none of the set `taking` denies."""
+    counting = rights.every_api | rights.apis.get(api, 0)
+    allowing = rights.allows & giving & counting
     if not allowing:
         return False
+    denying = rights.denies & taking & counting
     for ids in opened_by:
         naming = 0
         for group in ids:
@@ -173,6 +213,8 @@ def _policies_on(rights: Rights, touched: Touched, account: str | None) -> tuple
             if account is None:
                 return covering, rights.zones_of_any
             return covering | rights.zones_of.get(account, 0), 0
+        case ZonesOf():
+            return rights.every_zone | rights.zones_of.get(touched.account, 0), 0
         case Account():
             return rights.every_account | rights.accounts.get(touched.id, 0), 0
         case User():

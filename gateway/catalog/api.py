@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from gateway.catalog.document import CatalogError, read_document
+from gateway.catalog.document import CatalogError, Gathered, read_document, read_table
 from gateway.catalog.target import fault_in_segment
 from gateway.tokens.grammar import Grammar, canonical_zone_name
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
@@ -54,7 +54,8 @@ class _ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variables: dict[str, str] = {}
     forbid_query: tuple[str, ...] = ()
     resolver: dict[Literal["zone"], _Resolver] = {}
-    route: tuple[_RouteEntry, ...] = ()
+    route: tuple[dict[str, Any], ...] = ()
+    """Each is a `_RouteEntry`, read alone."""
 
 
 # The compiled form.
@@ -72,7 +73,6 @@ class Where(Enum):
 
     SELF = "user:self"
     LISTED = "a list, cut down to what the token may see"
-    IN_BODY = "named in the body"
     NOWHERE = "no resource"
 
 
@@ -84,6 +84,39 @@ class Named(msgspec.Struct, frozen=True):
     """Index of the segment."""
 
 
+class InBody(msgspec.Struct, frozen=True):
+    """The route works on what the request's JSON body names: a zone, or an account whose zones it adds to."""
+
+    kind: Literal["zone", "zones-of"]
+    at: tuple[str, ...]
+    """Keys from the body's root."""
+
+
+class Resolver(msgspec.Struct, frozen=True):
+    """How to ask the upstream in which account a zone lies."""
+
+    path: tuple[bytes | Variable, ...]
+    """Behind the upstream's base path; the one variable stands for the zone."""
+    account: tuple[str, ...]
+    """Keys from the answer's root."""
+    name: tuple[str, ...]
+    """The same for the zone's name; empty: the answer has none."""
+    ttl: int
+    """Seconds."""
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Where a list says of each item what it is: keys, of `items` from the answer's root, of the rest from the item."""
+
+    items: tuple[str, ...]
+    """Empty: the answer itself is the list."""
+    zone: tuple[str, ...]
+    account: tuple[str, ...]
+    """Empty: not told."""
+    pages: tuple[str, str] | None
+    """Query parameters: which page, and how many items a page."""
+
+
 class Api(msgspec.Struct, frozen=True):
     """What is common to the routes of one file."""
 
@@ -93,6 +126,12 @@ class Api(msgspec.Struct, frozen=True):
     """Lower case."""
     zone_key: Literal["id", "dns-name"]
     forbid_query: frozenset[bytes]
+    """Lower case."""
+    resolver: Resolver | None = None
+
+    def zone(self, name: str) -> Zone:
+        """The zone that this API calls `name`, as policies compare it."""
+        return Zone(canonical_zone_name(name) if self.zone_key == "dns-name" else name)
 
 
 class Route(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -114,11 +153,15 @@ class Route(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Any of these opens the route; empty: any token."""
     opened_by: tuple[frozenset[str], ...]
     """For each of `groups`, the ids that give it in a policy: its own, and All Permissions of the scope."""
-    where: Where | Named
+    where: Where | Named | InBody
     operation: str = ""
     """What the token API does here; "" for a route that is forwarded."""
     websocket: bool = False
     """A GET may ask to become a WebSocket, and is a tunnel from then on; else its `Upgrade` is dropped."""
+    filter: Filter | None = None
+    """Of a list (`Where.LISTED`), and of nothing else."""
+    key: str = ""
+    """Where it stands in its file: `route[3]`."""
 
     @property
     def permissions(self) -> tuple[str, ...]:
@@ -135,7 +178,7 @@ class Route(msgspec.Struct, frozen=True, eq=False, gc=False):
             case Named():
                 value = self.naming(segments).decode("ascii")
                 if self.where.scope is Scope.ZONE:
-                    return Zone(canonical_zone_name(value) if self.api.zone_key == "dns-name" else value)
+                    return self.api.zone(value)
                 return Account(value) if self.where.scope is Scope.ACCOUNT else User(value)
             case Where.SELF if user_id is not None:
                 return User(user_id)
@@ -145,7 +188,11 @@ class Route(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 _TEMPLATE_VARIABLE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _RESOURCE: Final = re.compile(r"(zone|account|user|zones-of):(.+)")
-_BODY: Final = re.compile(r"\{body\.[A-Za-z0-9_.]+\}")
+_BODY: Final = re.compile(r"\{body\.([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\}")
+_KEYS: Final = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*", re.ASCII)
+_PAGES: Final = re.compile(r"([A-Za-z0-9_]+)/([A-Za-z0-9_]+)", re.ASCII)
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_ROUTE_KEYS: Final = frozenset(_RouteEntry.__struct_fields__)
 _SCOPES: Final = {"zone": Scope.ZONE, "zones-of": Scope.ZONE, "account": Scope.ACCOUNT, "user": Scope.USER}
 
 
@@ -156,15 +203,16 @@ class _Compiler:
         self.file = file
         self.source = api
         self.groups = groups
+        self.at = ""
+        self.grammars = {name: self.grammar(name, text) for name, text in api.variables.items()}
         self.api = Api(
             name=api.name,
-            prefix=self.segments(api.prefix, "prefix"),
+            prefix=self.prefix(),
             credential_fields=frozenset(name.lower() for name in api.credential_headers),
             zone_key=api.zone_key,
-            forbid_query=frozenset(name.encode() for name in api.forbid_query),
+            forbid_query=frozenset(name.lower().encode() for name in api.forbid_query),
+            resolver=self.resolver(),
         )
-
-        self.grammars = {name: self.grammar(name, text) for name, text in api.variables.items()}
 
     def grammar(self, name: str, text: str) -> Grammar:
         try:
@@ -173,8 +221,19 @@ class _Compiler:
             raise self.fail(f"variables.{name}: {text!r} is not one of {' '.join(Grammar)}") from None
 
     def fail(self, message: str, entry: _RouteEntry | None = None) -> CatalogError:
-        where = f"route {'/'.join(entry.methods)} {entry.path!r}: " if entry else ""
-        return CatalogError(self.file, where + message)
+        """The error that says `message`, which starts with the key that is meant, if there is one."""
+        key = message.partition(": ")[0]
+        if entry is None:
+            return CatalogError(self.file, message, key)
+        where = f"route {'/'.join(entry.methods)} {entry.path!r}: "
+        return CatalogError(self.file, where + message, f"{self.at}.{key}" if key in _ROUTE_KEYS else self.at)
+
+    def prefix(self) -> tuple[bytes, ...]:
+        prefix = self.segments(self.source.prefix, "prefix")
+        for segment in prefix:
+            if fault := fault_in_segment(segment):
+                raise self.fail(f"prefix: {fault}")
+        return prefix
 
     def segments(self, path: str, key: str, entry: _RouteEntry | None = None) -> tuple[bytes, ...]:
         if path == "":
@@ -183,20 +242,42 @@ class _Compiler:
             raise self.fail(f'{key}: a path starts with "/", and is ASCII', entry)
         return tuple(segment.encode() for segment in path[1:].split("/"))
 
-    def template(self, entry: _RouteEntry) -> Iterator[bytes | Variable]:
-        for raw in (*self.api.prefix, *self.segments(entry.path, "path", entry)):
+    def template(
+        self, segments: tuple[bytes, ...], key: str, entry: _RouteEntry | None = None
+    ) -> Iterator[bytes | Variable]:
+        for raw in segments:
             segment = raw.decode()
             if found := _TEMPLATE_VARIABLE.fullmatch(segment):
                 name = found[1]
                 if name not in self.grammars:
-                    raise self.fail(f"{{{name}}} is not among the variables", entry)
+                    raise self.fail(f"{key}: {{{name}}} is not among the variables", entry)
                 yield Variable(name, self.grammars[name])
             elif fault := fault_in_segment(raw):
-                raise self.fail(f"path: {fault}", entry)
+                raise self.fail(f"{key}: {fault}", entry)
             else:
                 yield raw
 
-    def where(self, entry: _RouteEntry, template: tuple[bytes | Variable, ...]) -> tuple[Scope | None, Where | Named]:
+    def keys(self, text: str, key: str, entry: _RouteEntry | None = None) -> tuple[str, ...]:
+        """`result.account.id` split; empty for an empty text."""
+        if text and not _KEYS.fullmatch(text):
+            raise self.fail(f"{key}: names of members with dots between them, such as result.account.id", entry)
+        return tuple(text.split(".")) if text else ()
+
+    def resolver(self) -> Resolver | None:
+        source = self.source.resolver.get("zone")
+        if source is None:
+            return None
+        path = tuple(self.template(self.segments(source.path, "resolver.zone.path"), "resolver.zone.path"))
+        if len([segment for segment in path if isinstance(segment, Variable)]) != 1:
+            raise self.fail("resolver.zone.path: has one variable, which stands for the zone")
+        account = self.keys(source.account, "resolver.zone.account")
+        if not account:
+            raise self.fail("resolver.zone.account: where the answer says the account")
+        return Resolver(path, account, self.keys(source.name, "resolver.zone.name"), source.ttl)
+
+    def where(
+        self, entry: _RouteEntry, template: tuple[bytes | Variable, ...]
+    ) -> tuple[Scope | None, Where | Named | InBody]:
         if entry.permission == ANY_TOKEN:
             if entry.resource:
                 raise self.fail("resource: any-token needs none", entry)
@@ -218,8 +299,10 @@ class _Compiler:
             return scope, Where.LISTED
         if kind == "user" and name == "self":
             return scope, Where.SELF
-        if _BODY.fullmatch(name) and kind in ("zone", "zones-of"):
-            return scope, Where.IN_BODY
+        if (keys := _BODY.fullmatch(name)) and scope is Scope.ZONE:
+            if not _WITH_BODY.issuperset(entry.methods):
+                raise self.fail(f"methods: a body names the resource only of {' '.join(sorted(_WITH_BODY))}", entry)
+            return scope, InBody("zone" if kind == "zone" else "zones-of", tuple(keys[1].split(".")))
         return scope, Named(scope, self.position(name, kind, entry, template))
 
     def position(self, name: str, kind: str, entry: _RouteEntry, template: tuple[bytes | Variable, ...]) -> int:
@@ -235,8 +318,33 @@ class _Compiler:
             raise self.fail(f"resource: {{{variable[1]}}} stands {len(places)} times in the path", entry)
         grammar = self.grammars[variable[1]]
         if grammar is Grammar.DNS_NAME and (kind != "zone" or self.source.zone_key != "dns-name"):
-            raise self.fail('a variable that is a dns-name names a zone, and takes zone_key = "dns-name"', entry)
+            raise self.fail(
+                'resource: a variable that is a dns-name names a zone, and takes zone_key = "dns-name"', entry
+            )
         return places[0]
+
+    def filter(self, entry: _RouteEntry, scope: Scope | None) -> Filter | None:
+        source = entry.filter
+        if source is None:
+            return None
+        if entry.methods != ("GET",):
+            raise self.fail("filter: only the answer to a GET is a list", entry)
+        zone, account = self.keys(source.zone, "filter", entry), self.keys(source.account, "filter", entry)
+        if scope is Scope.ZONE and not zone:
+            raise self.fail("filter: zone says where an item of zone:* names its zone", entry)
+        if scope is Scope.ACCOUNT and (zone or not account):
+            raise self.fail(
+                "filter: account says where an item of account:* names its account, and zone is not set", entry
+            )
+        pages = _PAGES.fullmatch(source.pages)
+        if source.pages and pages is None:
+            raise self.fail('filter: pages are two names of query parameters, such as "page/per_page"', entry)
+        return Filter(
+            items=self.keys(source.items, "filter", entry),
+            zone=zone,
+            account=account,
+            pages=(pages[1], pages[2]) if pages else None,
+        )
 
     def permissions(self, entry: _RouteEntry, scope: Scope | None) -> tuple[PermissionGroup, ...]:
         if scope is None:
@@ -252,7 +360,7 @@ class _Compiler:
             raise self.fail(f"permission: there is no permission group {name!r} on {scope.a_word}", entry)
         return group
 
-    def websocket(self, entry: _RouteEntry, where: Where | Named) -> bool:
+    def websocket(self, entry: _RouteEntry, where: Where | Named | InBody) -> bool:
         if not entry.upgrade:
             return False
         if "GET" not in entry.methods:
@@ -261,15 +369,18 @@ class _Compiler:
             )
         if entry.operation:
             raise self.fail("upgrade: the token API's own routes have none", entry)
-        if where in (Where.LISTED, Where.IN_BODY):
-            raise self.fail("upgrade: a WebSocket has neither a body to name the resource, nor a list to filter", entry)
+        if where is Where.LISTED:
+            raise self.fail("upgrade: a WebSocket has no list to filter", entry)
         return True
 
-    def route(self, entry: _RouteEntry) -> Route:
+    def route(self, entry: _RouteEntry, *, ours: bool) -> Route:
+        if bool(entry.operation) != ours:
+            raise self.fail("operation: only the token API's own routes have one", entry)
         for method in entry.methods:
             if method not in METHODS:
                 raise self.fail(f"methods: {method!r} is not one of {' '.join(sorted(METHODS))}", entry)
-        template = tuple(self.template(entry))
+        segments = (*self.api.prefix, *self.segments(entry.path, "path", entry))
+        template = tuple(self.template(segments, "path", entry))
         scope, where = self.where(entry, template)
         groups = self.permissions(entry, scope)
         return Route(
@@ -283,24 +394,36 @@ class _Compiler:
             where=where,
             operation=entry.operation,
             websocket=self.websocket(entry, where),
+            filter=self.filter(entry, scope),
+            key=self.at,
         )
 
 
 def read_api(
     file: str, text: str, groups: PermissionGroups, prefix: str | None = None
 ) -> tuple[Api, tuple[Route, ...]]:
-    """The API that `file` describes, and its routes.
+    """The API that `file` describes, and its routes. The error has the faults of all routes.
 
     `prefix`: for the token API, whose prefix is a setting; only its routes may name an operation.
     """
+    gathered = Gathered({file: text})
+    found = compile_api(file, text, groups, gathered, prefix)
+    gathered.end()
+    return found
+
+
+def compile_api(
+    file: str, text: str, groups: PermissionGroups, gathered: Gathered, prefix: str | None = None
+) -> tuple[Api, tuple[Route, ...]]:
+    """As `read_api`, but what is wrong with single routes goes into `gathered`, and the others are told."""
     source = read_document(file, text, _ApiFile)
     if prefix is not None:
         source = msgspec.structs.replace(source, prefix=prefix)
     compiler = _Compiler(file, source, groups)
-    for segment in compiler.api.prefix:
-        if fault := fault_in_segment(segment):
-            raise compiler.fail(f"prefix: {fault}")
-    for entry in source.route:
-        if bool(entry.operation) != (prefix is not None):
-            raise compiler.fail("operation: only the token API's own routes have one", entry)
-    return compiler.api, tuple(compiler.route(entry) for entry in source.route)
+    routes = []
+    for index, table in enumerate(source.route):
+        with gathered.faults():
+            compiler.at = f"route[{index}]"
+            entry = read_table(file, table, _RouteEntry, compiler.at)
+            routes.append(compiler.route(entry, ours=prefix is not None))
+    return compiler.api, tuple(routes)

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from gateway.catalog.api import Route, Variable
-from gateway.catalog.document import CatalogError
+from gateway.catalog.document import CatalogError, CatalogFault
 from gateway.tokens.grammar import NARROWEST_FIRST, Grammar
 
 K = TypeVar("K")
@@ -131,10 +131,11 @@ class RouteTable:
     """Compiled routes; looks up a method and the segments of a path."""
 
     def __init__(self, routes: Iterable[tuple[str, Route]]) -> None:
-        """`routes`: (file, route). Raises CatalogError for two of the same shape and method."""
+        """`routes`: (file, route). Raises CatalogError with all that have another's shape and method."""
         self.routes: list[Route] = []
         root = _Node()
         taken: dict[tuple[tuple[bytes | None, ...], str], str] = {}
+        clashes: list[CatalogFault] = []
         for file, route in routes:
             node = root
             for segment in route.template:
@@ -142,9 +143,13 @@ class RouteTable:
             for method in _methods(route):
                 other = taken.setdefault((_shape(route.template), method), f"{file} {route.text!r}")
                 if method in node.routes or other != f"{file} {route.text!r}":
-                    raise CatalogError(file, f"route {method} {route.text!r}: {other} has the same shape and method")
+                    said = f"route {method} {route.text!r}: {other} has the same shape and method"
+                    clashes.append(CatalogFault(file, said, route.key))
+                    break
                 node.routes[method] = route
             self.routes.append(route)
+        if clashes:
+            raise CatalogError.of(clashes)
         self._root = _fold(root)
         self._remembered: dict[tuple[str, tuple[bytes, ...]], Matched] = {}
 

@@ -1,10 +1,10 @@
 """Templates: the usual tokens, ready to be filled in (token API: templates)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.catalog.document import CatalogError, read_document
+from gateway.catalog.document import CatalogError, Gathered, read_document, read_table
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.resource import Scope
 
@@ -20,10 +20,12 @@ class _TemplateEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     description: str
     policy: Annotated[tuple[_PolicyEntry, ...], msgspec.Meta(min_length=1)]
+    passes_on: bool = False
 
 
 class _TemplateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    template: tuple[_TemplateEntry, ...]
+    template: tuple[dict[str, Any], ...]
+    """Each is a `_TemplateEntry`, read alone."""
 
 
 class TemplatePolicy(msgspec.Struct, frozen=True):
@@ -40,33 +42,52 @@ class Template(msgspec.Struct, frozen=True):
     name: str
     description: str
     policies: tuple[TemplatePolicy, ...]
+    passes_on: bool = False
+    """Its holder makes tokens: which rights they may have is asked for beside it."""
 
 
-def _policy(file: str, template: str, entry: _PolicyEntry, groups: PermissionGroups) -> TemplatePolicy:
-    def named(name: str) -> PermissionGroup:
-        group = groups.named(name, entry.scope)
+class _Reader:
+    """One template's policies: it knows where they are, so that each error can say so."""
+
+    def __init__(self, file: str, key: str, template: str, groups: PermissionGroups) -> None:
+        self.file = file
+        self.key = key
+        self.template = template
+        self.groups = groups
+
+    def fail(self, message: str, key: str) -> CatalogError:
+        return CatalogError(self.file, f"template {self.template!r}: {message}", key)
+
+    def policy(self, entry: _PolicyEntry, index: int) -> TemplatePolicy:
+        key = f"{self.key}.policy[{index}]"
+        if bool(entry.every) == bool(entry.permission_groups):
+            raise self.fail("a policy has permission_groups or every", key)
+        if entry.every:
+            found = tuple(group for group in self.groups if group.reads and entry.scope in group.scopes)
+        else:
+            found = tuple(self.named(name, entry.scope, key) for name in entry.permission_groups)
+        return TemplatePolicy(entry.scope, found, entry.resources)
+
+    def named(self, name: str, scope: Scope, key: str) -> PermissionGroup:
+        group = self.groups.named(name, scope)
         if group is None:
-            raise CatalogError(
-                file, f"template {template!r}: there is no permission group {name!r} on {entry.scope.a_word}"
-            )
+            raise self.fail(f"there is no permission group {name!r} on {scope.a_word}", f"{key}.permission_groups")
         return group
-
-    if bool(entry.every) == bool(entry.permission_groups):
-        raise CatalogError(file, f"template {template!r}: a policy has permission_groups or every")
-    if entry.every:
-        found = tuple(group for group in groups if group.reads and entry.scope in group.scopes)
-    else:
-        found = tuple(named(name) for name in entry.permission_groups)
-    return TemplatePolicy(entry.scope, found, entry.resources)
 
 
 def read_templates(file: str, text: str, groups: PermissionGroups) -> tuple[Template, ...]:
-    """The templates of `file`, in its order."""
-    return tuple(
-        Template(
-            entry.name,
-            entry.description,
-            tuple(_policy(file, entry.name, policy, groups) for policy in entry.policy),
-        )
-        for entry in read_document(file, text, _TemplateFile).template
-    )
+    """The templates of `file`, in its order. The error has the faults of all of them."""
+    gathered = Gathered({file: text})
+    found = []
+    for index, table in enumerate(read_document(file, text, _TemplateFile).template):
+        with gathered.faults():
+            key = f"template[{index}]"
+            entry = read_table(file, table, _TemplateEntry, key)
+            reader = _Reader(file, key, entry.name, groups)
+            policies = []
+            for number, policy in enumerate(entry.policy):
+                with gathered.faults():
+                    policies.append(reader.policy(policy, number))
+            found.append(Template(entry.name, entry.description, tuple(policies), entry.passes_on))
+    gathered.end()
+    return tuple(found)

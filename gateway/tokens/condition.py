@@ -53,6 +53,7 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _BEHIND_V4: Final = 1 << 32
+_BEHIND_ALL: Final = _BEHIND_V4 + (1 << 128)
 
 
 def _number(address: Address) -> int:
@@ -86,7 +87,8 @@ class AddressRule:
         """Raises ValueError for text that validation would not have let in: such a record is unreadable."""
         allowed, refused = _Ranges(condition.request_ip.allowed), _Ranges(condition.request_ip.not_in)
         bounds: list[int] = []
-        for number in sorted({0, *allowed.starts, *allowed.ends, *refused.starts, *refused.ends}):
+        # Behind the last address there is nobody to be let in again.
+        for number in sorted({0, *allowed.starts, *allowed.ends, *refused.starts, *refused.ends} - {_BEHIND_ALL}):
             admitted = (not allowed.starts or allowed.hold(number)) and not refused.hold(number)
             if admitted != (len(bounds) % 2 == 1):
                 bounds.append(number)
@@ -104,6 +106,23 @@ class AddressRule:
             return False
         number = int(address) + (_BEHIND_V4 if isinstance(address, IPv6Address) else 0)
         return bisect_right(self._bounds, number) % 2 == 1
+
+    def within(self, other: "AddressRule") -> bool:
+        """Whether `other` admits each client that this one admits."""
+        if self._everywhere:  # clients without an address too
+            return other.has_no_limit
+        starts, ends = self._bounds[::2], [*self._bounds[1::2], _BEHIND_ALL]
+        return all(other.admits_range(start, end) for start, end in zip(starts, ends, strict=False))
+
+    @property
+    def has_no_limit(self) -> bool:
+        """Whether it admits every client."""
+        return self._everywhere
+
+    def admits_range(self, start: int, end: int) -> bool:
+        """Whether it admits each address of a range (numbers as `_number` has them, `end` not among them)."""
+        place = bisect_right(self._bounds, start)
+        return place % 2 == 1 and (place == len(self._bounds) or self._bounds[place] >= end)
 
 
 _ANYWHERE: Final = AddressRule(Condition())

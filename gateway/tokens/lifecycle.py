@@ -1,5 +1,6 @@
 """What becomes of a token: made, edited, rolled; and what it is at a given moment."""
 
+import math
 from typing import Protocol
 
 import msgspec
@@ -69,9 +70,23 @@ def edit(token: Token, draft: Draft, *, issued_by: str, now: float) -> Token:
     )
 
 
-def roll(token: Token, digest: Digest, *, issued_by: str, now: float) -> Token:
-    """`token` with a new secret in place of all its old ones."""
-    return msgspec.structs.replace(token, digests=(digest,), issued_by=issued_by, modified_on=int(now))
+def roll(token: Token, digest: Digest, *, issued_by: str, now: float, overlap: int = 0) -> Token:
+    """`token` with a new secret in place of all its old ones.
+
+    With `overlap` the secret that was the token's own proves it for so many seconds more, but never past the token's
+    end. One that was in its overlap already is dead: there are two secrets at most.
+    """
+    left: tuple[Digest, ...] = ()
+    if overlap:
+        ends = math.ceil(now) + overlap if token.expires_on is None else min(math.ceil(now) + overlap, token.expires_on)
+        left = tuple(msgspec.structs.replace(old, ends=ends) for old in token.digests if old.ends is None)
+    return msgspec.structs.replace(token, digests=(digest, *left), issued_by=issued_by, modified_on=int(now))
+
+
+def end_overlap(token: Token, digest: Digest, now: float) -> Token:
+    """`token` without `digest`, whose secret was rolled: the other one goes on."""
+    left = tuple(each for each in token.digests if each != digest)
+    return msgspec.structs.replace(token, digests=left, modified_on=int(now))
 
 
 def resign(token: Token, old: Digest, new: Digest) -> Token:

@@ -1,10 +1,13 @@
 """Who a token acts for. An owner has policies of its own: the ceiling for all its tokens."""
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from gateway.tokens.policy import Policy
+from gateway.tokens.permission_group import ALL_PERMISSIONS, own_group_id
+from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.resource import Scope
 
 
 class OwnerKind(StrEnum):
@@ -45,3 +48,49 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
     issued_on: int
     modified_on: int
     policies: tuple[Policy, ...]
+
+
+class OwnerDraft(msgspec.Struct, frozen=True):
+    """What a client may say of an owner, found valid. `status` None: not said."""
+
+    ref: OwnerRef
+    name: str
+    status: OwnerStatus | None
+    policies: tuple[Policy, ...]
+
+
+def account_ceiling(ref: OwnerRef) -> tuple[Policy, ...]:
+    """The policies of an owner without a record: an account has every right on itself and on its zones (DESIGN 5); a
+    user has none.
+    """
+    if ref.kind is not OwnerKind.ACCOUNT:
+        return ()
+    account = f"{Scope.ACCOUNT}.{ref.id}"
+    everything: dict[Scope, dict[str, Any]] = {
+        Scope.ACCOUNT: {account: "*"},
+        Scope.ZONE: {account: {f"{Scope.ZONE}.*": "*"}},
+    }
+    return tuple(
+        Policy(
+            id=own_group_id(f"ceiling of {ref.key}", scope),
+            effect=Effect.ALLOW,
+            permission_groups=(own_group_id(ALL_PERMISSIONS, scope),),
+            resources=resources,
+        )
+        for scope, resources in everything.items()
+    )
+
+
+def owner_without_record(ref: OwnerRef) -> Owner | None:
+    """The owner that stands for one without a record; None for a user, through whom nothing passes then."""
+    if ref.kind is not OwnerKind.ACCOUNT:
+        return None
+    return Owner(
+        schema=1,
+        ref=ref,
+        name=f"Account {ref.id}",
+        status=OwnerStatus.ACTIVE,
+        issued_on=0,
+        modified_on=0,
+        policies=account_ceiling(ref),
+    )

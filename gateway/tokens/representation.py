@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.tokens.lifecycle import effective_status
+from gateway.tokens.owner import Owner
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.policy import Policy
 from gateway.tokens.timestamp import format_timestamp
@@ -19,7 +20,7 @@ def show_group(group: PermissionGroup) -> dict[str, Any]:
 def show_policy(policy: Policy, groups: PermissionGroups) -> dict[str, Any]:
     """A policy, its groups with their names. A group that the catalogue lost has its id only."""
     named = ((group_id, groups.get(group_id)) for group_id in policy.permission_groups)
-    return {
+    shown: dict[str, Any] = {
         "id": policy.id,
         "effect": policy.effect,
         "permission_groups": [
@@ -27,6 +28,9 @@ def show_policy(policy: Policy, groups: PermissionGroups) -> dict[str, Any]:
         ],
         "resources": policy.resources,
     }
+    if policy.apis:
+        shown["apis"] = list(policy.apis)
+    return shown
 
 
 def show_token(token: Token, groups: PermissionGroups, now: float, last_used_on: int | None = None) -> dict[str, Any]:
@@ -56,3 +60,16 @@ def show_token(token: Token, groups: PermissionGroups, now: float, last_used_on:
     if token.issued_by:
         shown["issued_by"] = token.issued_by
     return shown
+
+
+def show_owner(owner: Owner, groups: PermissionGroups) -> dict[str, Any]:
+    """An owner, as our own endpoints show it."""
+    return {
+        "id": owner.ref.id,
+        "kind": owner.ref.kind,
+        "name": owner.name,
+        "status": owner.status,
+        "issued_on": format_timestamp(owner.issued_on),
+        "modified_on": format_timestamp(owner.modified_on),
+        "policies": [show_policy(policy, groups) for policy in owner.policies],
+    }

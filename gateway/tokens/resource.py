@@ -52,7 +52,7 @@ class EveryZone(msgspec.Struct, frozen=True):
 
 
 class ZonesOf(msgspec.Struct, frozen=True):
-    """All zones of one account."""
+    """All zones of one account: in a request, a zone that is to be made there and has no name to be told by."""
 
     account: str
 
@@ -74,7 +74,7 @@ class User(msgspec.Struct, frozen=True):
 
 
 Resource = Zone | EveryZone | ZonesOf | Account | EveryAccount | User
-Touched = Zone | Account | User
+Touched = Zone | ZonesOf | Account | User
 
 SCOPE_OF: Final[dict[type[Resource], Scope]] = {
     Zone: Scope.ZONE,
@@ -100,13 +100,13 @@ def covers(pattern: Resource, touched: Touched, account: str | None = None) -> C
     match pattern, touched:
         case Zone(), Zone(name):
             return Coverage.YES if name in pattern.spellings else Coverage.NO
-        case EveryZone(), Zone():
+        case EveryZone(), Zone() | ZonesOf():
             return Coverage.YES
         case ZonesOf(wanted), Zone():
             if account is None:
                 return Coverage.UNKNOWN
             return Coverage.YES if account == wanted else Coverage.NO
-        case (Account(wanted), Account(id)) | (User(wanted), User(id)):
+        case (ZonesOf(wanted), ZonesOf(id)) | (Account(wanted), Account(id)) | (User(wanted), User(id)):
             return Coverage.YES if id == wanted else Coverage.NO
         case EveryAccount(), Account():
             return Coverage.YES
@@ -137,6 +137,8 @@ def parse_resource(key: str, value: object) -> Resource | str:
         name = key.removeprefix(_ACCOUNT_PREFIX)
         if name == _EVERY:
             return EveryAccount()
+        if _EVERY in name:
+            return "an account's id has no * in it: com.cloudflare.api.account.* is all accounts"
         return Account(name) if _is_named_id(name) else _BAD_ID
     if key.startswith(_USER_PREFIX):
         name = key.removeprefix(_USER_PREFIX)
@@ -160,7 +162,7 @@ def _parse_zone(name: str) -> Resource | str:
         return Zone(name)
     if _MISSPELT_ID.fullmatch(name):
         return "a zone id is written in lower case"
-    if _EVERY in name.split("."):
+    if _EVERY in name:
         return "a zone has no * in its name: com.cloudflare.api.account.zone.* is all zones"
     if _is(Grammar.DNS_NAME, name.replace("/", "=2F")):
         return Zone(name)

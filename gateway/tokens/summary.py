@@ -1,8 +1,9 @@
 """A token in plain words, for the person who is about to create it."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
+from gateway.tokens.permission_group import ALL_PERMISSIONS, PermissionGroup, PermissionGroups
 from gateway.tokens.policy import Effect, Policy
 from gateway.tokens.resource import (
     Account,
@@ -46,34 +47,63 @@ def _policy_in_words(policy: Policy, groups: PermissionGroups) -> str:
     what = ", ".join(group_in_words(group) for group in known)
     where = ", ".join(resource_in_words(resource) for resource in resources if not isinstance(resource, str))
     verb = "may use" if policy.effect is Effect.ALLOW else "may NOT use"
-    return f"{verb} {what} on {where}"
+    return f"{verb} {what} on {where}{apis_in_words(policy.apis)}"
 
 
-def _still_readable(policies: Sequence[Policy], groups: PermissionGroups) -> list[str]:
-    """Where the denies take `X Read` of a resource away and leave `X Write`, which reads too."""
+def apis_in_words(apis: Sequence[str]) -> str:
+    """What a policy's `apis` add to it, behind all else; nothing where it is about every API."""
+    return f", only of the API{'s' if len(apis) > 1 else ''} {' and '.join(apis)}" if apis else ""
+
+
+def still_readable(policies: Sequence[Policy], groups: PermissionGroups) -> list[str]:
+    """Notes on where the denies take `X Read` of a resource away and leave `X Write`, which reads too."""
     taken = {
-        (group_id, key)
+        (group_id, key, policy.apis)
         for policy in policies
         if policy.effect is Effect.DENY
         for group_id in policy.permission_groups
         for key in policy.resources
     }
     notes = set()
-    for group_id, key in taken:
+    for group_id, key, apis in taken:
         group = groups.get(group_id)
         if group is None or not group.reads:
             continue
         for scope in group.scopes:
             write = groups.named(group.name.removesuffix(" Read") + " Write", scope)
-            if write and not any((one, key) in taken for one in groups.standing_for(write, scope)):
+            ids = groups.standing_for(write, scope) if write else ()
+            if write and not any((one, key, where) in taken for one in ids for where in (apis, ())):
                 notes.add(f"note: {group.name} is taken away, but not {write.name}, which reads too")
     return sorted(notes)
 
 
+_MAKERS: Final = frozenset({"API Tokens Write", "Account API Tokens Write"})
+
+
+def _makes_tokens(policies: Sequence[Policy], groups: PermissionGroups) -> bool:
+    """Whether some allow gives the right to make tokens."""
+    for policy in policies:
+        names = {group.name for group_id in policy.permission_groups if (group := groups.get(group_id))}
+        if policy.effect is Effect.ALLOW and (_MAKERS & names or (ALL_PERMISSIONS in names and not _on_zones(policy))):
+            return True
+    return False
+
+
+def _on_zones(policy: Policy) -> bool:
+    resources = [parse_resource(key, value) for key, value in policy.resources.items()]
+    return all(isinstance(resource, Zone | EveryZone | ZonesOf) for resource in resources)
+
+
+def policies_in_words(policies: Sequence[Policy], groups: PermissionGroups) -> list[str]:
+    """Lines that say what `policies` give and take away."""
+    return [*(_policy_in_words(policy, groups) for policy in policies), *still_readable(policies, groups)]
+
+
 def summarise(draft: Draft, groups: PermissionGroups) -> list[str]:
     """Lines that say what the token may do, from where, and when."""
-    lines = [_policy_in_words(policy, groups) for policy in draft.policies]
-    lines += _still_readable(draft.policies, groups)
+    lines = policies_in_words(draft.policies, groups)
+    if _makes_tokens(draft.policies, groups):
+        lines.append("may pass all of this, or a part of it, on to tokens that it makes, and nothing else")
     request_ip = draft.condition.request_ip
     if request_ip.allowed:
         lines.append(f"only from {', '.join(request_ip.allowed)}")

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from gateway.reason import Fault
 from gateway.tokens.condition import Condition, RequestIp, parse_network
+from gateway.tokens.owner import Owner, OwnerDraft, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
-from gateway.tokens.policy import Effect, Policy
-from gateway.tokens.resource import SCOPE_OF, Scope, parse_resource
+from gateway.tokens.policy import API_NAME, Effect, Policy
+from gateway.tokens.resource import SCOPE_OF, Account, Scope, User, parse_resource
 from gateway.tokens.strict_json import MOST_FAULTS, parse_json, pointer
 from gateway.tokens.timestamp import parse_timestamp
 from gateway.tokens.token import Draft, Status, Token
@@ -21,12 +22,15 @@ LONGEST_NAME: Final = 120
 MOST_POLICIES: Final = 50
 MOST_GROUPS: Final = 300
 MOST_RESOURCES: Final = 1000
+MOST_APIS: Final = 50
 MOST_NETWORKS: Final = 200
 LARGEST_BODY: Final = 256 * 1024
+LONGEST_OVERLAP: Final = 30 * 86400
+"""Seconds that a rolled secret may go on beside the new one."""
 
 _FIELDS: Final = frozenset({"name", "policies", "condition", "not_before", "expires_on", "status"})
 _OURS: Final = frozenset({"id", "issued_on", "modified_on", "last_used_on", "usage", "owner", "issued_by"})
-_LATER: Final = frozenset({"limits", "apis", "records", "overlap"})
+_LATER: Final = frozenset({"limits", "records"})
 _NOT_YET: Final = "not in this version yet"
 _MISSING: Final = object()
 
@@ -69,12 +73,19 @@ class _Faults:
         return ""
 
 
-def validate_token(
-    body: bytes, groups: PermissionGroups, now: float, new_id: Callable[[], str], current: Token | None = None
+def validate_token(  # noqa: PLR0913 - what is judged, and all that it is judged by
+    body: bytes,
+    groups: PermissionGroups,
+    now: float,
+    new_id: Callable[[], str],
+    current: Token | None = None,
+    *,
+    apis: Collection[str] | None = None,
 ) -> Draft | tuple[Fault, ...]:
     """The draft that `body` (JSON) is, or its faults, at most 50.
 
-    `new_id` makes an id for each policy; `current` is the token that an update replaces.
+    `new_id` makes an id for each policy; `current` is the token that an update replaces; `apis` are the names of the
+    APIs in the catalogue (None: not known here, and any name will do).
     """
     value, broken = parse_json(body)
     if broken:
@@ -85,7 +96,7 @@ def validate_token(
         return tuple(faults.found)
     draft = Draft(
         name=_name(fields.get("name", _MISSING), faults),
-        policies=_PolicyReader(groups, faults, new_id, current).read(fields.get("policies", _MISSING)),
+        policies=_PolicyReader(groups, faults, new_id, current, apis).read(fields.get("policies", _MISSING)),
         condition=_condition(fields.get("condition"), faults),
         not_before=_date("not_before", fields, faults),
         expires_on=_date("expires_on", fields, faults),
@@ -136,12 +147,19 @@ def _check_dates(draft: Draft, now: float, current: Token | None, faults: _Fault
 
 
 class _PolicyReader:
-    """Reads the policies of one body. `current`: the token that an update replaces, whose ids it may send back."""
+    """Reads the policies of one body. `current`: what an update replaces, whose ids it may send back."""
 
     def __init__(
-        self, groups: PermissionGroups, faults: _Faults, new_id: Callable[[], str], current: Token | None
+        self,
+        groups: PermissionGroups,
+        faults: _Faults,
+        new_id: Callable[[], str],
+        current: Token | Owner | None,
+        apis: Collection[str] | None = None,
     ) -> None:
         policies = current.policies if current else ()
+        self._apis = apis
+        self._held_apis = {name for policy in policies for name in policy.apis}
         self._groups = groups
         self._faults = faults
         self._new_id = new_id
@@ -154,7 +172,7 @@ class _PolicyReader:
         return tuple(policy for policy in found if policy)
 
     def _policy(self, value: object, *at: str | int) -> Policy | None:
-        fields = self._faults.members(value, {"id", "effect", "permission_groups", "resources"}, *at)
+        fields = self._faults.members(value, {"id", "effect", "permission_groups", "resources", "apis"}, *at)
         if not isinstance(value, dict):
             return None
         effect = fields.get("effect", _MISSING)
@@ -169,7 +187,27 @@ class _PolicyReader:
             effect=Effect(effect),
             permission_groups=tuple(group.id for group in named.values()),
             resources=resources,
+            apis=self._named_apis(value.get("apis", _MISSING), *at, "apis"),
         )
+
+    def _named_apis(self, value: object, *at: str | int) -> tuple[str, ...]:
+        """The APIs that a policy is about; empty where it does not say. A null says nothing either, and would widen."""
+        if value is _MISSING:
+            return ()
+        names: list[str] = []
+        for index, item in enumerate(self._faults.items(value, MOST_APIS, *at, least=1)):
+            name = self._faults.text(item, *at, index)
+            if not isinstance(item, str):
+                continue
+            # The catalogue may have lost one. The token may keep it: it gives nothing there.
+            if self._apis is not None and name not in self._apis and name not in self._held_apis:
+                self._faults.add(f"unknown API: there are {', '.join(sorted(self._apis)) or 'none'}", *at, index)
+            elif not API_NAME.fullmatch(name):
+                self._faults.add("not the name of an API: 1 to 64 of a-z 0-9 -", *at, index)
+            elif name in names:
+                self._faults.add("named twice", *at, index)
+            names.append(name)
+        return tuple(names)
 
     def _id(self, sent: object) -> str:
         """A policy that an update sends back keeps its id; any other id in a body means nothing."""
@@ -256,13 +294,77 @@ def _networks(value: object, faults: _Faults, *at: str | int, least: int) -> tup
     return tuple(out)
 
 
-def validate_roll(body: bytes) -> tuple[Fault, ...]:
-    """The faults of a roll's body: nothing, or an empty object."""
+def validate_roll(body: bytes) -> int | tuple[Fault, ...]:
+    """For how many seconds more the old secret goes on after a roll (0: it is dead at once), or the body's faults."""
     if not body:
-        return ()
+        return 0
     value, broken = parse_json(body)
     if broken:
         return broken
     faults = _Faults()
-    faults.members(value, ())
-    return tuple(faults.found)
+    overlap = faults.members(value, {"overlap"}).get("overlap")
+    if overlap is not None and not (type(overlap) is int and 1 <= overlap <= LONGEST_OVERLAP):
+        faults.add(f"whole seconds, 1 to {LONGEST_OVERLAP} (30 days)", "overlap")
+    return tuple(faults.found) or overlap or 0
+
+
+def validate_owner(
+    body: bytes,
+    groups: PermissionGroups,
+    new_id: Callable[[], str],
+    current: Owner | None = None,
+    *,
+    apis: Collection[str] | None = None,
+) -> OwnerDraft | tuple[Fault, ...]:
+    """The owner that `body` (JSON) says, or its faults, at most 50.
+
+    `new_id`, `apis`: as `validate_token` has them; `current`: the owner that an edit replaces, whose kind and id stay.
+    """
+    value, broken = parse_json(body)
+    if broken:
+        return broken
+    faults = _Faults()
+    named = {"kind", "id", "name", "status", "policies"}
+    fields = faults.members(value, named if current is None else named | {"issued_on", "modified_on"})
+    if not isinstance(value, dict):
+        return tuple(faults.found)
+    draft = OwnerDraft(
+        ref=_owner_ref(fields, new_id, faults) if current is None else current.ref,
+        name=_name(fields.get("name", _MISSING), faults),
+        status=_owner_status(fields.get("status"), faults),
+        policies=_PolicyReader(groups, faults, new_id, current, apis).read(fields.get("policies", _MISSING)),
+    )
+    return tuple(faults.found) or draft
+
+
+def _owner_ref(fields: dict[str, Any], new_id: Callable[[], str], faults: _Faults) -> OwnerRef:
+    """Who a new owner is: a user unless said otherwise, and a user's id may be ours to choose."""
+    kind, owner_id = fields.get("kind", "user"), fields.get("id")
+    if kind not in ("user", "account"):
+        faults.add('"user" or "account"', "kind")
+        kind = "user"
+    if owner_id is None and kind == "user":
+        owner_id = new_id()
+    if not isinstance(owner_id, str):
+        faults.add("missing: an account has the id that its API knows it by" if owner_id is None else "no text", "id")
+        owner_id = ""
+    else:
+        match parse_resource(f"{Scope.USER if kind == 'user' else Scope.ACCOUNT}.{owner_id}", "*"):
+            case Account() | User():
+                pass
+            case str() as fault:
+                faults.add(fault, "id")
+            case _:  # "*", and "zone.<id>", whose key would be a zone's
+                faults.add("one account's id", "id")
+    return OwnerRef(OwnerKind(kind), owner_id)
+
+
+def _owner_status(value: object, faults: _Faults) -> OwnerStatus | None:
+    match value:
+        case None:
+            return None
+        case "active" | "disabled":
+            return OwnerStatus(value)
+        case _:
+            faults.add('"active" or "disabled"', "status")
+            return None

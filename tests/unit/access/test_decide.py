@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.records import (
     ACCOUNT,
     ACCOUNT_A,
@@ -32,13 +33,13 @@ from support.records import (
 
 from gateway.access.compiled import compile_token
 from gateway.access.decide import CHECKS, check_dates, check_policies, decide, in_words
-from gateway.access.decision import Allow, Decision
+from gateway.access.decision import LARGEST_BODY, Allow, Body, Decision, Need, ZoneAccount
 from gateway.access.principal import Principal, prove
-from gateway.access.question import Question
+from gateway.access.question import NO_FACTS, Facts, Question, Unknown
 from gateway.catalog.api import read_api
 from gateway.catalog.route_table import Matched, RouteTable
 from gateway.catalog.target import Target, split_target
-from gateway.reason import Deny, Reason
+from gateway.reason import Deny, Fault, Reason
 from gateway.tokens.digest import NO_PEPPERS
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.permission_group import ALL_PERMISSIONS
@@ -91,8 +92,14 @@ def reason(decision: Decision) -> Reason | None:
             pytest.fail(f"neither yes nor no: {decision}")
 
 
-def asked(line: str, *policies: Policy, ceiling: Iterable[Policy] = EVERYTHING) -> Reason | None:
-    return reason(decide(ask(line, token(policies), owner(ceiling))))
+NOTHING_KNOWN = Facts(account=Unknown.NOT_FOUND, body=b"{}")
+
+
+def asked(
+    line: str, *policies: Policy, ceiling: Iterable[Policy] = EVERYTHING, facts: Facts = NOTHING_KNOWN
+) -> Reason | None:
+    """Why not. Each fact was asked for, and told nothing, unless a test says otherwise."""
+    return reason(decide(replace(ask(line, token(policies), owner(ceiling)), facts=facts)))
 
 
 def of_account(account_id: str) -> dict[str, dict[str, str]]:
@@ -226,17 +233,41 @@ def test_a_yes_carries_who_asked_the_route_and_the_judged_target() -> None:
             RECORDS_OF_A,
             [policy(["DNS Write"], of_account(ACCOUNT_A))],
             Reason.FORBIDDEN,
-            id="an allow on an account's zones covers no zone yet",
+            id="an allow on an account's zones covers no zone whose account cannot be told",
         ),
         pytest.param(
             RECORDS_OF_A,
             [policy(["DNS Write"], [ALL_ZONES]), policy(["DNS Write"], of_account(ACCOUNT_A), "deny")],
             Reason.FORBIDDEN,
-            id="a deny on an account's zones covers every zone",
+            id="a deny on an account's zones covers every zone whose account cannot be told",
         ),
-        pytest.param("GET /zones", list(EVERYTHING), Reason.FORBIDDEN, id="a list is closed yet: zones"),
-        pytest.param("GET /accounts", list(EVERYTHING), Reason.FORBIDDEN, id="a list is closed yet: accounts"),
-        pytest.param("POST /zones", list(EVERYTHING), Reason.FORBIDDEN, id="what the body names is closed yet"),
+        pytest.param("GET /zones", list(EVERYTHING), None, id="the list of zones"),
+        pytest.param("GET /zones", [DNS_ON_A], Reason.FORBIDDEN, id="the list of zones by another group"),
+        pytest.param(
+            "GET /zones",
+            [policy(["Zone Read"], [zone(ZONE_A)]), policy(["Zone Read"], [ALL_ZONES], "deny")],
+            None,
+            id="the list of zones, whatever the denies",
+        ),
+        pytest.param("GET /accounts", list(EVERYTHING), None, id="the list of accounts"),
+        pytest.param("GET /accounts", [DNS_ON_A], Reason.FORBIDDEN, id="the list of accounts by a group of zones"),
+        pytest.param("POST /zones", [DNS_ON_A], Reason.FORBIDDEN, id="what no body could name"),
+        pytest.param(
+            "POST /zones",
+            [policy(["Zone Write"], [ALL_ZONES])],
+            Reason.FORBIDDEN,
+            id="what the body names, and it names nothing",
+        ),
+        pytest.param(
+            RECORDS_OF_A, [replace(DNS_ON_A, apis=("billing",))], Reason.FORBIDDEN, id="a policy about another API"
+        ),
+        pytest.param(RECORDS_OF_A, [replace(DNS_ON_A, apis=("cloudflare-dns",))], None, id="a policy about this API"),
+        pytest.param(
+            RECORDS_OF_A,
+            [DNS_ON_A, replace(policy([ALL_PERMISSIONS], [ALL_ZONES], "deny"), apis=("billing",))],
+            None,
+            id="a deny about another API",
+        ),
         pytest.param("GET /user/tokens/verify", [], None, id="any token may ask about itself"),
         pytest.param("POST /user/tokens/revoke-self", [], None, id="any token may end itself"),
         pytest.param("GET /user/tokens", [DNS_ON_A], Reason.FORBIDDEN, id="not any token may list tokens"),
@@ -244,6 +275,189 @@ def test_a_yes_carries_who_asked_the_route_and_the_judged_target() -> None:
 )
 def test_what_the_policies_of_a_token_open(line: str, policies: list[Policy], why: Reason | None) -> None:
     assert asked(line, *policies) is why
+
+
+# What is fetched: the account of a zone.
+
+(DNS_API,) = (api for api in CATALOG.apis if api.name == "cloudflare-dns")
+FOR_ACCOUNT_A = policy(["DNS Write"], of_account(ACCOUNT_A))
+NOT_ACCOUNT_A = policy(["DNS Write"], of_account(ACCOUNT_A), "deny")
+
+
+def decided(line: str, *policies: Policy, ceiling: Iterable[Policy] = EVERYTHING, facts: Facts = NO_FACTS) -> Decision:
+    return decide(replace(ask(line, token(policies), owner(ceiling)), facts=facts))
+
+
+def test_the_account_of_a_zone_is_asked_for_where_the_answer_turns_on_it() -> None:
+    assert decided(WRITE_TO_A, FOR_ACCOUNT_A) == Need(ZoneAccount(DNS_API, ZONE_A))
+
+
+@pytest.mark.parametrize(
+    ("policies", "ceiling"),
+    [
+        pytest.param([DNS_ON_A, FOR_ACCOUNT_A], EVERYTHING, id="a policy names the zone"),
+        pytest.param([policy(["DNS Write"], [ALL_ZONES]), FOR_ACCOUNT_A], EVERYTHING, id="a policy names all zones"),
+        pytest.param([policy(["DNS Read"], of_account(ACCOUNT_A))], EVERYTHING, id="no account would help"),
+        pytest.param(
+            [FOR_ACCOUNT_A, policy(["DNS Write"], [zone(ZONE_A)], "deny")], EVERYTHING, id="a deny of the zone"
+        ),
+        pytest.param([FOR_ACCOUNT_A, NOT_ACCOUNT_A], EVERYTHING, id="an account given and taken"),
+        pytest.param([FOR_ACCOUNT_A], [policy(["DNS Write"], of_account(ACCOUNT_B))], id="the owner has another"),
+        pytest.param([], EVERYTHING, id="no policy"),
+    ],
+)
+def test_nothing_is_asked_for_where_it_would_change_nothing(policies: list[Policy], ceiling: list[Policy]) -> None:
+    assert not isinstance(decided(WRITE_TO_A, *policies, ceiling=ceiling), Need)
+
+
+UNREACHABLE = Reason.UPSTREAM_UNREACHABLE
+FORBIDDEN = Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("policies", "ceiling", "in_a", "in_b", "not_found", "unreachable"),
+    [
+        pytest.param([FOR_ACCOUNT_A], EVERYTHING, None, FORBIDDEN, FORBIDDEN, UNREACHABLE, id="an account's zones"),
+        pytest.param(
+            [policy(["DNS Write"], [ALL_ZONES]), NOT_ACCOUNT_A],
+            EVERYTHING,
+            FORBIDDEN,
+            None,
+            FORBIDDEN,
+            FORBIDDEN,
+            id="all zones but an account's",
+        ),
+        pytest.param(
+            [policy(["DNS Write"], [ALL_ZONES])],
+            [FOR_ACCOUNT_A],
+            None,
+            FORBIDDEN,
+            FORBIDDEN,
+            UNREACHABLE,
+            id="an account's zones at the owner",
+        ),
+        pytest.param(
+            [DNS_ON_A, NOT_ACCOUNT_A],
+            EVERYTHING,
+            FORBIDDEN,
+            None,
+            FORBIDDEN,
+            FORBIDDEN,
+            id="a zone, if it is not an account's",
+        ),
+        pytest.param(
+            [policy(["DNS Write"], of_account(ACCOUNT_A)), policy(["DNS Write"], of_account(ACCOUNT_B), "deny")],
+            EVERYTHING,
+            None,
+            FORBIDDEN,
+            FORBIDDEN,
+            UNREACHABLE,
+            id="one account's and not another's",
+        ),
+        pytest.param(
+            [policy(["DNS Read"], [ALL_ZONES]), FOR_ACCOUNT_A],
+            EVERYTHING,
+            None,
+            FORBIDDEN,
+            FORBIDDEN,
+            UNREACHABLE,
+            id="an account's zones, beside reading all",
+        ),
+    ],
+)
+def test_a_fetched_account_decides(
+    policies: list[Policy],
+    ceiling: list[Policy],
+    in_a: Reason | None,
+    in_b: Reason | None,
+    not_found: Reason | None,
+    unreachable: Reason | None,
+) -> None:
+    assert decided(WRITE_TO_A, *policies, ceiling=ceiling) == Need(ZoneAccount(DNS_API, ZONE_A))
+    found = [
+        asked(WRITE_TO_A, *policies, ceiling=ceiling, facts=Facts(account=fact))
+        for fact in (ACCOUNT_A, ACCOUNT_B, Unknown.NOT_FOUND, Unknown.UNREACHABLE)
+    ]
+    assert found == [in_a, in_b, not_found, unreachable]
+
+
+def test_a_policy_that_names_the_zone_works_whatever_became_of_the_look_up() -> None:
+    for fact in (None, *Unknown, ACCOUNT_B):
+        assert asked(WRITE_TO_A, DNS_ON_A, FOR_ACCOUNT_A, facts=Facts(account=fact)) is None
+
+
+# What is fetched: the body.
+
+ZONE_WRITE = policy(["Zone Write"], of_account(ACCOUNT_A))
+IN_A = b'{"name": "new.example", "account": {"id": "%s"}}' % ACCOUNT_A.encode()
+IN_B = b'{"name": "new.example", "account": {"id": "%s"}}' % ACCOUNT_B.encode()
+
+
+def test_the_body_is_asked_for_where_it_names_what_is_touched() -> None:
+    assert decided("POST /zones", ZONE_WRITE) == Need(Body(LARGEST_BODY))
+    assert LARGEST_BODY == 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("body", "policies", "ceiling", "why"),
+    [
+        pytest.param(IN_A, [ZONE_WRITE], EVERYTHING, None, id="the account that the policy names"),
+        pytest.param(IN_B, [ZONE_WRITE], EVERYTHING, FORBIDDEN, id="another account"),
+        pytest.param(IN_B, [policy(["Zone Write"], [ALL_ZONES])], EVERYTHING, None, id="any account"),
+        pytest.param(
+            IN_A,
+            [policy(["Zone Write"], [ALL_ZONES]), policy(["Zone Write"], of_account(ACCOUNT_A), "deny")],
+            EVERYTHING,
+            FORBIDDEN,
+            id="any account but this",
+        ),
+        pytest.param(IN_A, [ZONE_WRITE], [policy(["Zone Write"], of_account(ACCOUNT_B))], FORBIDDEN, id="not owned"),
+        pytest.param(
+            IN_A,
+            [policy(["Zone Write"], [ALL_ZONES]), policy(["Zone Write"], [zone(ZONE_A)], "deny")],
+            EVERYTHING,
+            None,
+            id="a deny of one zone takes no new one away",
+        ),
+        pytest.param(b"", list(EVERYTHING), EVERYTHING, FORBIDDEN, id="no body"),
+        pytest.param(b"{}", list(EVERYTHING), EVERYTHING, FORBIDDEN, id="a body that names nothing"),
+        pytest.param(b"[]", list(EVERYTHING), EVERYTHING, FORBIDDEN, id="a body that is no object"),
+        pytest.param(b'{"account": "x"}', list(EVERYTHING), EVERYTHING, FORBIDDEN, id="no object on the way"),
+        pytest.param(b'{"account": {"id": 7}}', list(EVERYTHING), EVERYTHING, FORBIDDEN, id="a number"),
+        pytest.param(b'{"account": {"id": "*"}}', list(EVERYTHING), EVERYTHING, FORBIDDEN, id="a star"),
+        pytest.param(b"{", list(EVERYTHING), EVERYTHING, Reason.INVALID_BODY, id="no JSON"),
+        pytest.param(b"\x1f\x8b", list(EVERYTHING), EVERYTHING, Reason.INVALID_BODY, id="compressed without a word"),
+        pytest.param(
+            b'{"account": {"id": "%s", "id": "%s"}}' % (ACCOUNT_A.encode(), ACCOUNT_B.encode()),
+            list(EVERYTHING),
+            EVERYTHING,
+            Reason.INVALID_BODY,
+            id="one key twice",
+        ),
+    ],
+)
+def test_what_the_body_names_is_judged(
+    body: bytes, policies: list[Policy], ceiling: list[Policy], why: Reason | None
+) -> None:
+    assert asked("POST /zones", *policies, ceiling=ceiling, facts=Facts(body=body)) is why
+
+
+def test_a_compressed_body_is_refused_before_it_is_read() -> None:
+    question = replace(ask("POST /zones", token([ZONE_WRITE])), encoded=True)
+    for facts in (NO_FACTS, Facts(body=IN_A)):
+        assert decide(replace(question, facts=facts)) == Deny(
+            reason=Reason.INVALID_BODY, faults=(Fault("", "compressed: here it takes one that is not"),)
+        )
+
+
+def test_whoever_could_not_do_it_in_any_case_is_not_asked_for_a_body() -> None:
+    for encoded in (False, True):
+        question = replace(ask("POST /zones", token([DNS_ON_A])), encoded=encoded)
+        assert reason(decide(question)) is Reason.FORBIDDEN
+
+
+def test_a_compressed_body_that_nobody_need_read_streams_through() -> None:
+    assert reason(decide(replace(ask(WRITE_TO_A), encoded=True))) is None
 
 
 DNS_READ_ON_A = policy(["DNS Read"], [zone(ZONE_A)])
@@ -396,12 +610,10 @@ def test_a_refusal_says_which_groups_would_open_the_route_and_nothing_of_the_req
         pytest.param(
             "GET /user", "This needs User Details Read or User Details Write on the token's own user", id="the user"
         ),
-        pytest.param(
-            "GET /zones", "This needs Zone Read or Zone Write on a zone; lists are not in this version yet", id="a list"
-        ),
+        pytest.param("GET /zones", "This needs Zone Read or Zone Write on a zone", id="a list"),
         pytest.param(
             "POST /zones",
-            "This needs Zone Write on what the body names, which is not in this version yet",
+            "This needs Zone Write on all zones of the account that the body names (account.id)",
             id="in the body",
         ),
     ],
@@ -461,13 +673,20 @@ prefix = "/api"
 credential_headers = ["X-API-Key"]
 zone_key = "dns-name"
 variables = { zone = "dns-name" }
-forbid_query = ["api_key", "_method"]
+forbid_query = ["api_key", "_Method"]
 
 [[route]]
 methods = ["GET"]
 path = "/zones/{zone}"
 permission = ["DNS Read", "DNS Write"]
 resource = "zone:{zone}"
+"""
+POWERDNS += """
+[[route]]
+methods = ["POST"]
+path = "/zones"
+permission = ["Zone Write"]
+resource = "zone:{body.name}"
 """
 BY_NAME = RouteTable([("apis/powerdns.toml", route) for route in read_api("apis/powerdns.toml", POWERDNS, GROUPS)[1]])
 
@@ -494,6 +713,7 @@ def test_a_credential_in_a_field_of_another_api_is_none() -> None:
         pytest.param("?", None, id="an empty query"),
         pytest.param("?rrsets=true", None, id="another parameter"),
         pytest.param("?x=api_key", None, id="the word as a value"),
+        pytest.param("?API_Key=x", Reason.BAD_REQUEST, id="in capitals"),
         pytest.param("?api_key=x", Reason.BAD_REQUEST, id="the parameter"),
         pytest.param("?api_key", Reason.BAD_REQUEST, id="without a value"),
         pytest.param("?a=b&api_key=x", Reason.BAD_REQUEST, id="as the second"),
@@ -527,6 +747,43 @@ def test_the_forbidden_parameters_of_one_api_are_free_in_another() -> None:
 )
 def test_a_zone_by_name_is_the_same_in_every_spelling(written: str, path: str, why: Reason | None) -> None:
     assert by_name(f"GET /zones/{path}", policy(["DNS Read"], [zone(written)])) is why
+
+
+# A zone that the body names: what is fetched of it is fetched after the body, and that is all.
+
+
+def made(*policies: Policy, **facts: Any) -> Decision:
+    who = replace(principal(token(policies)), credential_field="x-api-key")
+    question = ask("POST /zones", who=who, table=BY_NAME, prefix="/api")
+    return decide(replace(question, facts=Facts(**facts)))
+
+
+NEW = b'{"name": "New.Example"}'
+
+
+@pytest.mark.parametrize(
+    ("one", "why"),
+    [
+        pytest.param(policy(["Zone Write"], [zone("new.example")]), None, id="that very name"),
+        pytest.param(policy(["Zone Write"], [ALL_ZONES]), None, id="all zones"),
+        pytest.param(policy(["Zone Write"], [zone("example")]), FORBIDDEN, id="the zone above it"),
+        pytest.param(policy(["DNS Write"], [zone("new.example")]), FORBIDDEN, id="another group"),
+    ],
+)
+def test_a_zone_is_made_by_who_has_that_very_name_or_all(one: Policy, why: Reason | None) -> None:
+    assert reason(made(one, body=NEW)) is why
+
+
+def test_a_zone_that_the_body_names_may_turn_on_its_account_too() -> None:
+    for_account = policy(["Zone Write"], of_account(ACCOUNT_A))
+    assert made(for_account) == Need(Body())
+    found = made(for_account, body=NEW)
+    assert isinstance(found, Need)
+    assert isinstance(found.fact, ZoneAccount)
+    assert found.fact.zone == "new.example."
+    assert reason(made(for_account, body=NEW, account=ACCOUNT_A)) is None
+    assert reason(made(for_account, body=NEW, account=Unknown.NOT_FOUND)) is FORBIDDEN
+    assert reason(made(for_account, body=NEW, account=Unknown.UNREACHABLE)) is UNREACHABLE
 
 
 # Properties.

@@ -11,6 +11,7 @@ from gateway.access.ports import (
     StoreUnavailable,
     Tokens,
     TokenStore,
+    ZoneAccounts,
 )
 
 
@@ -47,6 +48,8 @@ def test_the_words_of_the_audit_do_not_change() -> None:
         "owner-create",
         "owner-update",
         "owner-delete",
+        "zone-set",
+        "zone-unset",
         "freeze",
         "thaw",
         "denied",
@@ -58,9 +61,13 @@ def awaited(port: type) -> dict[str, bool]:
     return {name: inspect.iscoroutinefunction(method) for name, method in methods.items()}
 
 
-def test_each_method_of_the_store_is_awaited() -> None:
-    assert set(awaited(TokenStore).values()) == {True}
+def test_each_method_of_the_store_is_awaited_but_for_the_one_that_answers_a_token_after_the_other() -> None:
+    assert [name for name, is_awaited in awaited(TokenStore).items() if not is_awaited] == ["issued_by"]
 
 
 def test_to_look_into_the_memory_is_not_awaited() -> None:
     assert awaited(Tokens) == {"look": False, "fetch": True}
+
+
+def test_to_look_up_the_account_of_a_zone_is_awaited_only_where_it_is_not_in_memory() -> None:
+    assert awaited(ZoneAccounts) == {"known": False, "find": True}

@@ -25,7 +25,8 @@ from support.records import (
 from support.steps import steps
 from unit.access.plain_rights import plain_rights, plainly_gives
 
-from gateway.access.rights import compile_rights, gives
+from gateway.access import rights as rules
+from gateway.access.rights import Rights, compile_rights, gives_on_some, gives_unless_an_account_is_denied
 from gateway.tokens.permission_group import ALL_PERMISSIONS
 from gateway.tokens.policy import Effect, Policy
 from gateway.tokens.resource import (
@@ -37,9 +38,16 @@ from gateway.tokens.resource import (
     Touched,
     User,
     Zone,
+    ZonesOf,
 )
 
 ALL_ZONES = zone("*")
+API = "things"
+
+
+def gives(rights: Rights, opened: list[frozenset[str]], touched: Touched, known: str | None = None) -> bool:
+    """In an API that no policy names, unless a test is about that."""
+    return rules.gives(rights, opened, touched, known, api=API)
 
 
 def of_account(account_id: str) -> dict[str, dict[str, str]]:
@@ -221,6 +229,23 @@ def test_a_resource_that_cannot_be_read_is_an_error_not_a_hole(key: str) -> None
             [policy(["DNS Write"], of_account(ACCOUNT_A))], WRITES, Zone(ZONE_A), False, id="zones of who knows whom"
         ),
         pytest.param(
+            [policy(["DNS Write"], of_account(ACCOUNT_A))], WRITES, ZonesOf(ACCOUNT_A), True, id="a new zone of A"
+        ),
+        pytest.param(
+            [policy(["DNS Write"], of_account(ACCOUNT_A))], WRITES, ZonesOf(ACCOUNT_B), False, id="a new zone of B"
+        ),
+        pytest.param([policy(["DNS Write"], [ALL_ZONES])], WRITES, ZonesOf(ACCOUNT_A), True, id="any new zone"),
+        pytest.param(
+            [policy(["DNS Write"], [zone(ZONE_A)])], WRITES, ZonesOf(ACCOUNT_A), False, id="no new zone beside A"
+        ),
+        pytest.param(
+            [policy(["DNS Write"], [ALL_ZONES]), policy(["DNS Write"], of_account(ACCOUNT_A), "deny")],
+            WRITES,
+            ZonesOf(ACCOUNT_A),
+            False,
+            id="no new zone of A",
+        ),
+        pytest.param(
             [policy(["DNS Write"], [zone(ZONE_A)]), policy(["DNS Write"], of_account(ACCOUNT_A), "deny")],
             WRITES,
             Zone(ZONE_A),
@@ -251,6 +276,84 @@ def test_zones_of_an_account_turn_on_the_zone_s_account(effect: str, known: str 
     if effect == "deny":
         policies.append(policy(["DNS Write"], [ALL_ZONES]))
     assert gives(compile_rights(policies), WRITES, Zone(ZONE_A), known) is given
+
+
+def of_apis(one: Policy, *names: str) -> Policy:
+    return msgspec.structs.replace(one, apis=names)
+
+
+EVERYWHERE = policy(["DNS Write"], [ALL_ZONES])
+NOT_A = policy(["DNS Write"], [zone(ZONE_A)], "deny")
+
+
+@pytest.mark.parametrize(
+    ("policies", "opens"),
+    [
+        pytest.param([EVERYWHERE], {"one", "other"}, id="an allow without apis is about every API"),
+        pytest.param([of_apis(EVERYWHERE, "one")], {"one"}, id="an allow about one"),
+        pytest.param([of_apis(EVERYWHERE, "one", "other")], {"one", "other"}, id="an allow about both"),
+        pytest.param([of_apis(EVERYWHERE, "gone")], set(), id="an allow about an API that is no more"),
+        pytest.param([EVERYWHERE, of_apis(NOT_A, "one")], {"other"}, id="a deny about one"),
+        pytest.param([EVERYWHERE, NOT_A], set(), id="a deny without apis is about every API"),
+        pytest.param([of_apis(EVERYWHERE, "one"), of_apis(NOT_A, "other")], {"one"}, id="a deny about the other"),
+        pytest.param(
+            [of_apis(EVERYWHERE, "one"), of_apis(EVERYWHERE, "other"), of_apis(NOT_A, "other")],
+            {"one"},
+            id="each by its own",
+        ),
+    ],
+)
+def test_a_policy_counts_only_for_the_apis_that_it_is_about(policies: list[Policy], opens: set[str]) -> None:
+    rights = compile_rights(policies)
+    assert {api for api in ("one", "other") if rules.gives(rights, WRITES, Zone(ZONE_A), api=api)} == opens
+
+
+@pytest.mark.parametrize(
+    ("policies", "scope", "some"),
+    [
+        pytest.param([], ZONE, False, id="nothing"),
+        pytest.param([policy(["DNS Read"], [zone(ZONE_A)])], ZONE, True, id="a zone"),
+        pytest.param([policy(["DNS Read"], [ALL_ZONES])], ZONE, True, id="all zones"),
+        pytest.param([policy(["DNS Read"], of_account(ACCOUNT_A))], ZONE, True, id="an account's zones"),
+        pytest.param(
+            [policy(["DNS Read"], [zone(ZONE_A)]), policy(["DNS Read"], [ALL_ZONES], "deny")],
+            ZONE,
+            True,
+            id="whatever the denies: the list will be empty",
+        ),
+        pytest.param([policy(["DNS Read"], [ALL_ZONES], "deny")], ZONE, False, id="a deny alone"),
+        pytest.param([policy(["Zone Read"], [ALL_ZONES])], ZONE, False, id="another group"),
+        pytest.param([of_apis(policy(["DNS Read"], [ALL_ZONES]), "other")], ZONE, False, id="another API"),
+        pytest.param([policy(["DNS Read"], [ALL_ZONES])], ACCOUNT, False, id="zones are no accounts"),
+        pytest.param(
+            [policy(["DNS Read"], of_account(ACCOUNT_A))], ACCOUNT, False, id="an account's zones are no account"
+        ),
+    ],
+)
+def test_a_list_may_be_asked_for_by_who_may_see_one_of_its_things(
+    policies: list[Policy], scope: Scope, *, some: bool
+) -> None:
+    assert gives_on_some(compile_rights(policies), READS, scope, api=API) is some
+
+
+@pytest.mark.parametrize(("key", "some"), [(account(ACCOUNT_A), True), (account("*"), True), (user(USER), False)])
+def test_a_list_of_accounts_may_be_asked_for_by_who_may_see_an_account(key: str, *, some: bool) -> None:
+    right = Policy("1" * 32, Effect.ALLOW, (group_id("Billing Read", ACCOUNT),), {key: "*"})
+    assert gives_on_some(compile_rights([right]), BILLING, ACCOUNT, api=API) is some
+
+
+@pytest.mark.parametrize(
+    ("policies", "given"),
+    [
+        pytest.param([policy(["DNS Write"], of_account(ACCOUNT_A))], False, id="only an account's allow could"),
+        pytest.param([EVERYWHERE, policy(["DNS Write"], of_account(ACCOUNT_A), "deny")], True, id="a deny may hold"),
+        pytest.param([EVERYWHERE, NOT_A], False, id="a deny holds"),
+        pytest.param([], False, id="nothing could"),
+    ],
+)
+def test_what_stands_in_the_way_without_the_account_is_told_apart(policies: list[Policy], *, given: bool) -> None:
+    found = gives_unless_an_account_is_denied(compile_rights(policies), WRITES, Zone(ZONE_A), api=API)
+    assert found is given
 
 
 def test_no_group_opens_nothing() -> None:

@@ -1,7 +1,7 @@
 import pytest
 from support.records import ACCOUNT_A, GROUPS, USER, ZONE_A, group_id
 
-from gateway.catalog.api import Api, Named, Route, Variable, Where, read_api
+from gateway.catalog.api import Api, Filter, InBody, Named, Resolver, Route, Variable, Where, read_api
 from gateway.catalog.document import CatalogError
 from gateway.tokens.grammar import Grammar
 from gateway.tokens.resource import Account, Scope, Touched, User, Zone
@@ -104,6 +104,65 @@ def test_a_route_becomes_a_websocket_only_where_it_says_so(
     assert one_route(**changes).websocket is websocket
 
 
+def test_a_resolver_is_compiled_to_segments_and_keys() -> None:
+    api, _ = read(
+        HEAD + '[resolver.zone]\npath = "/zones/{zone_id}"\naccount = "result.account.id"\nname = "result.name"\n'
+    )
+    assert api.resolver == Resolver(
+        path=(b"zones", Variable("zone_id", Grammar.ID)),
+        account=("result", "account", "id"),
+        name=("result", "name"),
+        ttl=300,
+    )
+
+
+def test_a_resolver_need_not_know_names() -> None:
+    api, _ = read(HEAD + '[resolver.zone]\npath = "/{zone_id}"\naccount = "account"\nttl = 0\n')
+    assert api.resolver == Resolver((Variable("zone_id", Grammar.ID),), ("account",), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        pytest.param(
+            {"filter": '{ items = "result", zone = "id", account = "account.id", pages = "page/per_page" }'},
+            Filter(("result",), ("id",), ("account", "id"), ("page", "per_page")),
+            id="zones",
+        ),
+        pytest.param(
+            {"filter": '{ items = "", zone = "zone_id" }'}, Filter((), ("zone_id",), (), None), id="the body itself"
+        ),
+        pytest.param(
+            {
+                "permission": '["Account Settings Read"]',
+                "resource": '"account:*"',
+                "filter": '{ items = "a.b", account = "id" }',
+            },
+            Filter(("a", "b"), (), ("id",), None),
+            id="accounts",
+        ),
+    ],
+)
+def test_a_filter_is_compiled_to_keys(changes: dict[str, str], found: Filter) -> None:
+    assert one_route(**{"path": '"/zones"', "resource": '"zone:*"', **changes}).filter == found
+
+
+def test_only_a_list_has_a_filter() -> None:
+    assert one_route().filter is None
+
+
+def test_a_route_knows_where_it_stands_in_its_file() -> None:
+    _, routes = read(HEAD + ROUTE + route_text(path='"/other/{zone_id}"'))
+    assert [route.key for route in routes] == ["route[0]", "route[1]"]
+
+
+def test_all_routes_that_are_wrong_are_told_in_one_error() -> None:
+    with pytest.raises(CatalogError) as raised:
+        read(HEAD + route_text(path='"a"') + ROUTE + route_text(permission='["Nothing"]') + route_text(methods="[]"))
+    assert [fault.key for fault in raised.value.faults] == ["route[0].path", "route[2].permission", "route[3].methods"]
+    assert all(fault.line for fault in raised.value.faults)
+
+
 def test_an_empty_path_is_the_prefix_itself() -> None:
     route = one_route(path='""', permission='"any-token"', resource="")
     assert route.template == (b"v1",)
@@ -188,20 +247,22 @@ def test_any_token_needs_neither_group_nor_resource() -> None:
             id="a list of accounts",
         ),
         pytest.param(
-            {"path": '"/zones"', "resource": '"zone:{body.name}"'},
-            Where.IN_BODY,
+            {"methods": '["POST"]', "path": '"/zones"', "resource": '"zone:{body.name}"'},
+            InBody("zone", ("name",)),
             Scope.ZONE,
             id="a zone that the body names",
         ),
         pytest.param(
-            {"path": '"/zones"', "resource": '"zones-of:{body.account.id}"'},
-            Where.IN_BODY,
+            {"methods": '["POST"]', "path": '"/zones"', "resource": '"zones-of:{body.account.id}"'},
+            InBody("zones-of", ("account", "id")),
             Scope.ZONE,
             id="an account's zones, the account named by the body",
         ),
     ],
 )
-def test_a_resource_says_where_the_thing_is_named(changes: dict[str, str], where: Where | Named, scope: Scope) -> None:
+def test_a_resource_says_where_the_thing_is_named(
+    changes: dict[str, str], where: Where | Named | InBody, scope: Scope
+) -> None:
     route = one_route(**changes)
     assert (route.where, route.scope) == (where, scope)
 
@@ -278,7 +339,9 @@ LIST = {"path": '"/zones"', "resource": '"zone:*"', "filter": '{ items = "result
         pytest.param(SELF, USER, User(USER), id="the token's own user"),
         pytest.param(SELF, None, None, id="a token of an account has no user"),
         pytest.param(LIST, USER, None, id="a list"),
-        pytest.param({"path": '"/z"', "resource": '"zone:{body.name}"'}, USER, None, id="in the body"),
+        pytest.param(
+            {"methods": '["POST"]', "path": '"/z"', "resource": '"zone:{body.name}"'}, USER, None, id="in the body"
+        ),
         pytest.param({"permission": '"any-token"', "resource": ""}, USER, None, id="nothing"),
     ],
 )
@@ -304,6 +367,19 @@ def test_what_the_path_does_not_name(changes: dict[str, str], user_id: str | Non
         pytest.param(HEAD + '[resolver.account]\npath = ""\naccount = ""\n', ["resolver"], id="another resolver"),
         pytest.param(
             HEAD + '[resolver.zone]\npath = ""\naccount = ""\nttl = -1\n', ["resolver", "ttl"], id="a negative ttl"
+        ),
+        *(
+            pytest.param(HEAD + f"[resolver.zone]\n{resolver}\n", ["resolver.zone.", *says], id=f"resolver: {name}")
+            for resolver, says, name in (
+                ('path = "zones"\naccount = "a"', ["path", "starts with"], "a path without a slash"),
+                ('path = "/a/../{zone_id}"\naccount = "a"', ["path", "dot"], "a dot segment"),
+                ('path = "/zones"\naccount = "a"', ["path", "one variable"], "no variable"),
+                ('path = "/{zone_id}/{name}"\naccount = "a"', ["path", "one variable"], "two variables"),
+                ('path = "/{zone}"\naccount = "a"', ["path", "not among"], "an unknown variable"),
+                ('path = "/{zone_id}"\naccount = ""', ["account"], "no account"),
+                ('path = "/{zone_id}"\naccount = "a..b"', ["account", "dots"], "an empty key"),
+                ('path = "/{zone_id}"\naccount = "a"\nname = "a[0]"', ["name", "dots"], "a key with a bracket"),
+            )
         ),
         pytest.param('name = "things"\nprefix = "v1"\n', ["prefix: "], id="a prefix without a slash"),
         pytest.param('name = "things"\nprefix = "/v1/"\n', ["prefix: ", "empty"], id="a prefix with a final slash"),
@@ -368,7 +444,7 @@ def test_what_is_wrong_with_a_file_is_told_with_its_key(text: str, says: list[st
         pytest.param({"permission": '"any-token"'}, ["any-token needs none"], id="any-token with a resource"),
         pytest.param(
             {"permission": '"any-token"', "resource": "", "filter": '{ items = "result", zone = "id" }'},
-            ["filter"],
+            ["filter: "],
             id="any-token with a filter",
         ),
         pytest.param({"resource": '"zone:*"'}, ["filter"], id="all zones without a filter"),
@@ -385,15 +461,34 @@ def test_what_is_wrong_with_a_file_is_told_with_its_key(text: str, says: list[st
             ["filter"],
             id="all users",
         ),
+        *(
+            pytest.param(LIST | changes, ["filter: ", *says], id=f"filter: {name}")
+            for changes, says, name in (
+                ({"methods": '["GET", "POST"]'}, ["GET"], "of a POST"),
+                ({"filter": '{ items = "result" }'}, ["zone:*"], "zones that nothing names"),
+                ({"filter": '{ items = "a..b", zone = "id" }'}, ["dots"], "an empty key"),
+                ({"filter": '{ items = "result", zone = "id", pages = "page" }'}, ["pages"], "one parameter"),
+                ({"filter": '{ items = "result", zone = "id", pages = "page/a b" }'}, ["pages"], "a space"),
+                (
+                    {
+                        "permission": '["Account Settings Read"]',
+                        "resource": '"account:*"',
+                        "filter": '{ items = "result", zone = "id" }',
+                    },
+                    ["account:*"],
+                    "accounts that nothing names",
+                ),
+            )
+        ),
         pytest.param({"operation": '"list"'}, ["operation: "], id="an operation of the token API"),
         pytest.param(
             {"methods": '["POST"]', "upgrade": '["websocket"]'}, ["upgrade: ", "GET"], id="a WebSocket without GET"
         ),
         pytest.param(LIST | {"upgrade": '["websocket"]'}, ["upgrade: ", "filter"], id="a WebSocket with a filter"),
         pytest.param(
-            {"resource": '"zone:{body.name}"', "upgrade": '["websocket"]'},
-            ["upgrade: ", "body"],
-            id="a WebSocket whose body names the zone",
+            {"resource": '"zone:{body.name}"', "methods": '["GET", "POST"]'},
+            ["methods: ", "body"],
+            id="a GET whose body names the zone",
         ),
     ],
 )

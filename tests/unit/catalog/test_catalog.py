@@ -12,11 +12,19 @@ from gateway.tokens.resource import Scope
 
 ZONE_GROUP = '[[group]]\nid = "{id}"\nname = "{name}"\nscopes = ["com.cloudflare.api.account.zone"]\n'
 USER_GROUP = ZONE_GROUP.replace("account.zone", "user")
+ACCOUNT_GROUP = ZONE_GROUP.replace("account.zone", "account")
+USER_GROUPS = (
+    "API Tokens Read",
+    "API Tokens Write",
+    "Zonegate Audit Read",
+    "Zonegate Owners Read",
+    "Zonegate Owners Write",
+)
 GROUP_TEXT = (
     ZONE_GROUP.format(id="1" * 32, name="DNS Read")
-    + USER_GROUP.format(id="2" * 32, name="API Tokens Read")
-    + USER_GROUP.format(id="3" * 32, name="API Tokens Write")
-    + USER_GROUP.format(id="4" * 32, name="Zonegate Audit Read")
+    + "".join(USER_GROUP.format(id=f"{index:032x}", name=name) for index, name in enumerate(USER_GROUPS))
+    + ACCOUNT_GROUP.format(id="e" * 32, name="Account API Tokens Read")
+    + ACCOUNT_GROUP.format(id="d" * 32, name="Account API Tokens Write")
 )
 API_TEXT = """
 name = "things"
@@ -58,7 +66,7 @@ def paths(table: RouteTable) -> set[str]:
 
 def test_a_catalogue_is_the_sum_of_its_files() -> None:
     found = load()
-    names = ["DNS Read", "API Tokens Read", "API Tokens Write", "Zonegate Audit Read"]
+    names = ["DNS Read", *USER_GROUPS, "Account API Tokens Read", "Account API Tokens Write"]
     assert [group.name for group in found.groups] == names
     assert [api.name for api in found.apis] == ["zonegate", "things"]
     assert found.templates == ()
@@ -275,6 +283,13 @@ def test_all_groups_of_the_token_api_s_catalogue_are_there_and_ours_beside_them(
         (ALL_PERMISSIONS, (Scope.USER,)),
         ("User Billing Read", (Scope.USER,)),
         ("Zonegate Audit Read", (Scope.USER,)),
+        ("Zonegate Owners Read", (Scope.USER,)),
+        ("Zonegate Owners Write", (Scope.USER,)),
+        ("DNSSEC Keys Write", (Scope.ZONE,)),
+        ("PowerDNS Server Read", (Scope.USER,)),
+        ("PowerDNS Server Write", (Scope.USER,)),
+        ("PowerDNS TSIG Keys Write", (Scope.USER,)),
+        ("PowerDNS Cache Purge", (Scope.USER,)),
     ]
     theirs = [group for group in GROUPS if group not in ours]
     assert len(theirs) == 311
@@ -351,7 +366,9 @@ def test_there_is_no_other_template() -> None:
     assert {template.name for template in CATALOG.templates} == {*TEMPLATES, "Read all resources"}
 
 
-@pytest.mark.parametrize("served", [(), ("cloudflare-dns",), ("billing",), ("billing", "cloudflare-dns")])
+@pytest.mark.parametrize(
+    "served", [(), ("cloudflare-dns",), ("billing",), ("powerdns",), ("billing", "cloudflare-dns", "powerdns")]
+)
 def test_each_shipped_api_compiles_alone_and_with_the_others(served: tuple[str, ...]) -> None:
     assert {api.name for api in shipped_catalog(served).apis} == {"zonegate", *served}
 
@@ -401,7 +418,17 @@ ACCOUNT_PATH = "/client/v4/accounts/" + "c" * 32
         ("GET", "/client/v4/user/tokens/" + "f" * 32, "API Tokens Read, API Tokens Write"),
         ("PUT DELETE", "/client/v4/user/tokens/" + "f" * 32, "API Tokens Write"),
         ("PUT", "/client/v4/user/tokens/" + "f" * 32 + "/value", "API Tokens Write"),
+        ("POST", "/client/v4/user/tokens/" + "f" * 32 + "/explain", "API Tokens Read, API Tokens Write"),
+        ("GET", f"{ACCOUNT_PATH}/tokens", "Account API Tokens Read, Account API Tokens Write"),
+        ("POST", f"{ACCOUNT_PATH}/tokens", "Account API Tokens Write"),
+        ("GET", f"{ACCOUNT_PATH}/tokens/{'f' * 32}", "Account API Tokens Read, Account API Tokens Write"),
+        ("PUT DELETE", f"{ACCOUNT_PATH}/tokens/{'f' * 32}", "Account API Tokens Write"),
+        ("PUT", f"{ACCOUNT_PATH}/tokens/{'f' * 32}/value", "Account API Tokens Write"),
+        ("POST", f"{ACCOUNT_PATH}/tokens/{'f' * 32}/explain", "Account API Tokens Read, Account API Tokens Write"),
         ("GET", "/client/v4/zonegate/audit", "Zonegate Audit Read"),
+        ("GET", "/client/v4/zonegate/owners", "Zonegate Owners Read, Zonegate Owners Write"),
+        ("POST", "/client/v4/zonegate/owners", "Zonegate Owners Write"),
+        ("PUT DELETE", f"/client/v4/zonegate/zones/cloudflare-dns/{'a' * 32}", "Zonegate Owners Write"),
     ],
 )
 def test_a_shipped_endpoint_is_opened_by_its_groups(methods: str, path: str, opens: str) -> None:
@@ -436,10 +463,10 @@ def test_a_method_that_is_not_listed_is_closed(method: str, path: str) -> None:
         "/client/v4/memberships",
         f"{ZONE_PATH}/settings",
         f"{ZONE_PATH}/dns_records/batch/x",
-        f"{ACCOUNT_PATH}/tokens",
+        f"{ACCOUNT_PATH}/tokens/{'f' * 32}/leaked",
         f"{ACCOUNT_PATH}/billing",
         "/client/v4/user/tokens/leaked",
-        "/client/v4/zonegate/owners",
+        "/client/v4/zonegate/freeze",
         "/zones",
     ],
 )
@@ -458,7 +485,11 @@ def test_what_read_opens_write_opens_too() -> None:
 
 def test_only_the_two_routes_of_whoever_holds_a_token_need_no_right() -> None:
     free = {route.text for route in CATALOG.public.routes if route.where is Where.NOWHERE}
-    assert free == {"/client/v4/user/tokens/verify", "/client/v4/user/tokens/revoke-self"}
+    assert free == {
+        f"/client/v4/{owner}/tokens/{what}"
+        for owner in ("user", "accounts/{account_id}")
+        for what in ("verify", "revoke-self")
+    }
 
 
 def test_each_route_of_the_token_api_has_an_operation_and_no_other_has() -> None:
@@ -473,6 +504,68 @@ def test_each_route_of_the_token_api_has_an_operation_and_no_other_has() -> None
         "update",
         "delete",
         "roll",
+        "explain",
         "audit",
+        *("list-owners", "create-owner", "get-owner", "update-owner", "delete-owner"),
+        *("get-zone", "set-zone", "unset-zone"),
     }
     assert all(bool(route.operation) == (route.api.name == "zonegate") for route in CATALOG.public.routes)
+
+
+def faults_of(files: dict[str, str], served: tuple[str, ...] = ("things",)) -> list[tuple[str, int, str]]:
+    with pytest.raises(CatalogError) as raised:
+        load(files, served=served)
+    return [(fault.file, fault.line, fault.message) for fault in raised.value.faults]
+
+
+def test_all_faults_of_all_files_are_told_at_once_each_with_its_line() -> None:
+    broken = (
+        API_TEXT
+        + route_text("/{unknown}")
+        + "\n[[route]]\nmethods = ['GETT']\npath = '/a'\npermission = 'any-token'\n"
+        + "\n[[route]]\nmethod = ['GET']\npath = '/b'\npermission = 'any-token'\n"
+        + route_text("/user/tokens/x")
+        + route_text("/zones/{zone_name}")
+    )
+    found = faults_of(
+        {
+            "zonegate_groups.toml": ZONE_GROUP.format(id="1" * 32, name="A") + ZONE_GROUP.format(id="x", name="B"),
+            "templates.toml": "[[template]]\nname = 'T'\n",
+            "apis/broken.toml": "name = 'broken'\nprefix =\n",
+            "apis/others.toml": API_TEXT.replace('"things"', '"another"'),
+            "apis/things.toml": broken,
+        }
+    )
+    assert [(file, line) for file, line, _ in found] == [
+        ("zonegate_groups.toml", 1),
+        ("zonegate_groups.toml", 6),
+        ("templates.toml", 1),
+        ("templates.toml", 1),
+        ("apis/broken.toml", 2),
+        ("apis/others.toml", 2),
+        ("apis/things.toml", 14),
+        ("apis/things.toml", 18),
+        ("apis/things.toml", 23),
+        ("apis/things.toml", 22),
+        ("apis/things.toml", 27),
+        ("apis/things.toml", 32),
+    ]
+
+
+def test_two_routes_of_one_shape_are_told_with_the_line_of_the_second() -> None:
+    ((file, line, message),) = faults_of({"apis/things.toml": API_TEXT + route_text("/zones/{zone_name}")})
+    assert (file, line) == ("apis/things.toml", 12)
+    assert "same shape and method" in message
+
+
+def test_without_a_file_of_groups_nothing_is_said_of_who_needs_them() -> None:
+    files = {name: text for name, text in FILES.items() if name != "permission_groups.toml"}
+    with pytest.raises(CatalogError) as raised:
+        load_catalog(
+            {**files, "apis/broken.toml": "x ="}, token_api_text(), prefix="", served=(), public_token_api=True
+        )
+    assert [fault.file for fault in raised.value.faults] == ["permission_groups.toml", "apis/broken.toml"]
+
+
+def test_an_api_whose_file_is_broken_is_not_missing() -> None:
+    assert [file for file, _, _ in faults_of({"apis/broken.toml": "x ="}, served=("broken",))] == ["apis/broken.toml"]

@@ -3,7 +3,7 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from gateway.catalog.document import CatalogError, in_words, parse_toml, read_document
+from gateway.catalog.document import CatalogError, CatalogFault, Gathered, in_words, parse_toml, read_document
 
 
 class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,3 +65,60 @@ def test_an_error_without_a_key_stays_as_it_is() -> None:
 
 def test_a_table_is_read_as_it_stands() -> None:
     assert parse_toml("a.toml", "[a]\nb = [1, 2]\n") == {"a": {"b": [1, 2]}}
+
+
+def faults_of(text: str) -> list[tuple[str, str]]:
+    with pytest.raises(CatalogError) as raised:
+        read_document("apis/a.toml", text, Document)
+    return [(fault.key, fault.message) for fault in raised.value.faults]
+
+
+def test_all_faults_of_a_text_are_told_at_once() -> None:
+    text = 'names = "b"\n[listen]\nport = "1"\n[[route]]\nport = 1\nx = 1\n[[route]]\n[[route]]\nport = 1.5\n'
+    assert [key for key, _ in faults_of(text)] == [
+        "names",
+        "listen.port",
+        "route[0].x",
+        "route[1]",
+        "route[2].port",
+        "",
+    ]
+    assert faults_of(text)[-1][1] == "Object missing required field `name`"
+
+
+def test_an_error_says_its_first_fault_and_how_many_more_there_are() -> None:
+    error = CatalogError.of([CatalogFault("a.toml", "bad", "x", 7), CatalogFault("b.toml", "worse")])
+    assert str(error) == "a.toml: bad (line 7); and 1 more: see `zonegate policy check`"
+    assert str(CatalogError("a.toml", "bad")) == "a.toml: bad"
+
+
+def test_what_is_gathered_has_its_line_where_its_file_tells_it() -> None:
+    gathered = Gathered({"a.toml": "\n[[route]]\n[[route]]\npath = 1\n"})
+    for raised in (
+        CatalogError("a.toml", "one", "route[1].path"),
+        CatalogError("a.toml", "two", line=9),
+        CatalogError("a.toml", "three"),
+        CatalogError("b.toml", "four", "route[0]"),
+    ):
+        with gathered.faults():
+            raise raised
+    with pytest.raises(CatalogError) as caught:
+        gathered.end()
+    assert [(fault.message, fault.line) for fault in caught.value.faults] == [
+        ("one", 4),
+        ("two", 9),
+        ("three", 0),
+        ("four", 0),
+    ]
+
+
+def test_where_nothing_was_raised_nothing_is_gathered() -> None:
+    gathered = Gathered({})
+    with gathered.faults():
+        pass
+    gathered.end()
+
+
+def test_toml_that_is_nested_too_deeply_is_an_error_like_any() -> None:
+    with pytest.raises(CatalogError, match=r"^a\.toml: not TOML"):
+        parse_toml("a.toml", "a = " + "[" * 10_000 + "]" * 10_000)

@@ -104,3 +104,36 @@ def test_what_is_wrong_is_told_with_file_and_template(text: str, says: list[str]
     assert message.startswith("templates.toml: ")
     for word in says:
         assert word in message
+
+
+def test_all_faults_of_all_templates_are_told_each_with_its_line() -> None:
+    text = (
+        (HEAD + ZONE + 'resources = "all"\npermission_groups = ["DNS Raed"]\n')
+        + (ZONE + 'resources = "all"\n')
+        + "[[template]]\nname = 'Other'\n"
+    )
+    with pytest.raises(CatalogError) as raised:
+        read(text)
+    lines = text.splitlines()
+    assert [fault.key for fault in raised.value.faults] == [
+        "template[0].policy[0].permission_groups",
+        "template[0].policy[1]",
+        "template[1]",
+        "template[1]",
+    ]
+    assert [lines[fault.line - 1] for fault in raised.value.faults] == [
+        'permission_groups = ["DNS Raed"]',
+        "[[template.policy]]",
+        "[[template]]",
+        "[[template]]",
+    ]
+
+
+def test_a_template_whose_holder_makes_tokens_says_so() -> None:
+    text = (
+        HEAD.replace("[[template]]\n", "[[template]]\npasses_on = true\n", 1)
+        + ZONE
+        + 'resources = "all"\nevery = "Read"\n'
+    )
+    (found,) = read(text)
+    assert found.passes_on

@@ -234,3 +234,37 @@ def test_the_stored_form_is_kept() -> None:
     assert msgspec.json.encode(condition) == stored
     assert msgspec.json.decode(stored, type=Condition) == condition
     assert msgspec.json.encode(Condition()) == b"{}"
+
+
+some_networks = st.lists(
+    st.one_of(
+        st.tuples(st.integers(0, 3), st.integers(0, 32)).map(
+            lambda pair: IPv4Network((pair[0] << 24, pair[1]), strict=False)
+        ),
+        st.tuples(st.integers(0, 3), st.integers(0, 128)).map(
+            lambda pair: IPv6Network((pair[0] << 120, pair[1]), strict=False)
+        ),
+    ),
+    max_size=3,
+)
+Sides = tuple[list[Network], list[Network]]
+LASTS: list[Address] = [ip_address(number) for number in (0, 2**32 - 1)] + [
+    ip_address(text) for text in ("::", "ffff::")
+]
+
+
+def of(sides: Sides) -> AddressRule:
+    allowed, refused = sides
+    return compile_condition(Condition(RequestIp(tuple(map(str, allowed)), tuple(map(str, refused)))))
+
+
+@given(ours=st.tuples(some_networks, some_networks), theirs=st.tuples(some_networks, some_networks))
+def test_a_rule_within_another_admits_nobody_whom_that_does_not(ours: Sides, theirs: Sides) -> None:
+    inner, outer = of(ours), of(theirs)
+    edges = [
+        edge for network in (*ours[0], *ours[1], *theirs[0], *theirs[1]) for edge in (network[0], network[-1])
+    ] + LASTS
+    # Where a rule changes its mind it does so at an edge of a network, or beside one.
+    around = [edge + step for edge in edges for step in (-1, 0, 1) if 0 <= int(edge) + step < 2**edge.max_prefixlen]
+    witnesses = [each for each in (None, *around) if inner.admits(each) and not outer.admits(each)]
+    assert inner.within(outer) is not bool(witnesses)

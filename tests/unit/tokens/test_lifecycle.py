@@ -6,7 +6,7 @@ from support.records import DNS_ON_A, NOW, TOKEN_ID, USER, ZONE_B, compiled, pol
 
 from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.digest import NO_PEPPERS, Peppers
-from gateway.tokens.lifecycle import edit, effective_status, issue, resign, roll
+from gateway.tokens.lifecycle import edit, effective_status, end_overlap, issue, resign, roll
 from gateway.tokens.owner import OwnerKind, OwnerRef
 from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import SCHEMA, Draft, Status, Token
@@ -151,3 +151,35 @@ def test_resigning_changes_one_digest_and_keeps_its_end_and_every_date() -> None
 def test_resigning_a_digest_that_is_gone_changes_nothing() -> None:
     record = token(digests=(NEW,))
     assert resign(record, OLD, NEW) == record
+
+
+FRACTION = NOW + 0.25
+
+
+@pytest.mark.parametrize(
+    ("expires_on", "ends"),
+    [
+        pytest.param(None, NOW + 61, id="never a part of a second too short"),
+        pytest.param(NOW + 3600, NOW + 61, id="before the token's end"),
+        pytest.param(NOW + 30, NOW + 30, id="never past the token's end"),
+    ],
+)
+def test_a_roll_with_an_overlap_leaves_the_token_s_own_secret_alive_so_long(expires_on: int | None, ends: int) -> None:
+    after = roll(token(digests=(OLD,), expires_on=expires_on), NEW, issued_by="", now=FRACTION, overlap=60)
+    assert after.digests == (NEW, msgspec.structs.replace(OLD, ends=ends))
+
+
+def test_a_second_roll_ends_the_first_overlap() -> None:
+    third = NO_PEPPERS.sign(secret_of(fill=5))
+    once = roll(token(digests=(OLD,)), NEW, issued_by="", now=NOW, overlap=60)
+    assert roll(once, third, issued_by="", now=NOW, overlap=60).digests == (
+        third,
+        msgspec.structs.replace(NEW, ends=NOW + 60),
+    )
+    assert roll(once, third, issued_by="", now=NOW).digests == (third,)
+
+
+def test_an_overlap_that_is_ended_leaves_the_new_secret_and_the_rest() -> None:
+    before = roll(token(digests=(OLD,)), NEW, issued_by="", now=NOW, overlap=60)
+    after = end_overlap(before, before.digests[1], NOW + 1)
+    assert after == msgspec.structs.replace(before, digests=(NEW,), modified_on=NOW + 1)

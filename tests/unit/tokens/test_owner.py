@@ -1,8 +1,10 @@
 import msgspec
 import pytest
-from support.records import DNS_ON_A, NOW, USER, owner
+from support.records import ACCOUNT_A, DNS_ON_A, NOW, USER, account, group_id, owner, zone
 
-from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
+from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus, account_ceiling, owner_without_record
+from gateway.tokens.policy import Effect
+from gateway.tokens.resource import Scope
 
 
 def test_users_and_accounts_have_namespaces_of_their_own() -> None:
@@ -37,3 +39,27 @@ def test_a_stored_owner_that_we_would_misread_is_unreadable(old: bytes, new: byt
 
 def test_an_owner_is_active_or_disabled() -> None:
     assert [str(status) for status in OwnerStatus] == ["active", "disabled"]
+
+
+def test_an_account_without_a_record_has_every_right_on_itself_and_its_zones_and_on_nothing_else() -> None:
+    found = account_ceiling(OwnerRef(OwnerKind.ACCOUNT, ACCOUNT_A))
+    assert [each.resources for each in found] == [
+        {account(ACCOUNT_A): "*"},
+        {account(ACCOUNT_A): {zone("*"): "*"}},
+    ]
+    assert [each.permission_groups for each in found] == [
+        (group_id("All Permissions", Scope.ACCOUNT),),
+        (group_id("All Permissions", Scope.ZONE),),
+    ]
+    assert {each.effect for each in found} == {Effect.ALLOW}
+    assert len({each.id for each in found}) == 2
+
+
+def test_what_stands_for_a_missing_record_is_an_account_s_alone() -> None:
+    ref = OwnerRef(OwnerKind.ACCOUNT, ACCOUNT_A)
+    found = owner_without_record(ref)
+    assert found is not None
+    assert (found.ref, found.status, found.policies) == (ref, OwnerStatus.ACTIVE, account_ceiling(ref))
+    user_ref = OwnerRef(OwnerKind.USER, ACCOUNT_A)
+    assert owner_without_record(user_ref) is None
+    assert account_ceiling(user_ref) == ()

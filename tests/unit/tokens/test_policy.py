@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from support.records import DNS_ON_A, ZONE_A, group_id, zone
 
-from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.policy import Effect, Policy, without_ids
 
 STORED = (
     f'{{"id":"{"1" * 32}","effect":"allow","permission_groups":["{group_id("DNS Write")}"],'
@@ -13,6 +13,13 @@ STORED = (
 def test_the_stored_form_is_kept() -> None:
     assert msgspec.json.encode(DNS_ON_A) == STORED
     assert msgspec.json.decode(STORED, type=Policy) == DNS_ON_A
+
+
+def test_the_apis_of_a_policy_are_stored_behind_the_rest_where_there_are_any() -> None:
+    some = msgspec.structs.replace(DNS_ON_A, apis=("billing", "powerdns"))
+    stored = STORED[:-1] + b',"apis":["billing","powerdns"]}'
+    assert msgspec.json.encode(some) == stored
+    assert msgspec.json.decode(stored, type=Policy) == some
 
 
 def test_a_field_that_a_later_version_added_does_not_make_it_unreadable() -> None:
@@ -43,3 +50,10 @@ def test_no_part_of_a_stored_policy_may_be_missing(field: str) -> None:
 
 def test_effects_are_called_as_in_the_token_api() -> None:
     assert [str(effect) for effect in Effect] == ["allow", "deny"]
+
+
+def test_policies_are_compared_without_their_ids_which_are_ours() -> None:
+    other = msgspec.structs.replace(DNS_ON_A, id="2" * 32)
+    assert other != DNS_ON_A
+    assert without_ids([other]) == without_ids([DNS_ON_A])
+    assert without_ids([msgspec.structs.replace(DNS_ON_A, effect=Effect.DENY)]) != without_ids([DNS_ON_A])

@@ -13,6 +13,7 @@ from support.records import (
     ZONE_A,
     account,
     group_id,
+    owner,
     policy,
     secret_of,
     token,
@@ -21,7 +22,7 @@ from support.records import (
 
 from gateway.tokens.condition import Condition
 from gateway.tokens.policy import Effect, Policy
-from gateway.tokens.representation import show_group, show_policy, show_token
+from gateway.tokens.representation import show_group, show_owner, show_policy, show_token
 from gateway.tokens.resource import Scope
 from gateway.tokens.timestamp import format_timestamp
 from gateway.tokens.token import Status, Token
@@ -111,6 +112,12 @@ def test_a_group_that_the_catalogue_lost_is_shown_by_its_id_alone() -> None:
     ]
 
 
+def test_the_apis_of_a_policy_are_shown_where_there_are_any() -> None:
+    some = msgspec.structs.replace(DNS_ON_A, apis=("billing",))
+    assert show_policy(some, GROUPS)["apis"] == ["billing"]
+    assert "apis" not in show_policy(DNS_ON_A, GROUPS)
+
+
 def test_a_group_is_shown_with_its_scopes() -> None:
     group = GROUPS.named("DNS Write", Scope.ZONE)
     assert group is not None
@@ -118,4 +125,17 @@ def test_a_group_is_shown_with_its_scopes() -> None:
         "id": group_id("DNS Write"),
         "name": "DNS Write",
         "scopes": ["com.cloudflare.api.account.zone"],
+    }
+
+
+def test_an_owner_is_shown_whole() -> None:
+    shown = show_owner(owner([DNS_ON_A]), GROUPS)
+    assert shown == {
+        "id": USER,
+        "kind": "user",
+        "name": "an owner",
+        "status": "active",
+        "issued_on": format_timestamp(NOW - 2000),
+        "modified_on": format_timestamp(NOW - 2000),
+        "policies": [show_policy(DNS_ON_A, GROUPS)],
     }

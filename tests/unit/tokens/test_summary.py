@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 from support.records import ACCOUNT_A, GROUPS, NOW, USER, ZONE_A, ZONE_B, account, policy, user, zone
 
 from gateway.tokens.condition import Condition, RequestIp
@@ -59,6 +60,16 @@ def lines(
             f"may use User Details Read on user {USER}",
             id="a user",
         ),
+        pytest.param(
+            replace(policy(["DNS Read"], [zone("*")]), apis=("powerdns",)),
+            "may use DNS Read on all zones, only of the API powerdns",
+            id="of one API",
+        ),
+        pytest.param(
+            replace(policy(["DNS Read"], [zone("*")], "deny"), apis=("powerdns", "billing")),
+            "may NOT use DNS Read on all zones, only of the APIs powerdns and billing",
+            id="of two APIs",
+        ),
     ],
 )
 def test_a_policy_is_a_sentence(one: Policy, line: str) -> None:
@@ -115,5 +126,47 @@ def test_two_denies_that_close_a_zone_together_are_no_reason_to_warn() -> None:
     assert not [line for line in found if line.startswith("note:")]
 
 
+@pytest.mark.parametrize(
+    ("read", "write", "notes"),
+    [
+        pytest.param(("powerdns",), ("powerdns",), [], id="of the same API: closed"),
+        pytest.param(("powerdns",), (), [], id="Write of every API: closed"),
+        pytest.param((), ("powerdns",), [NOTE], id="Write of one API: the others are still readable"),
+    ],
+)
+def test_denies_of_different_apis_are_told_apart(
+    read: tuple[str, ...], write: tuple[str, ...], notes: list[str]
+) -> None:
+    found = lines(
+        policy(["DNS Write"], [zone("*")]),
+        replace(policy(["DNS Read"], [zone(ZONE_B)], "deny"), apis=read),
+        replace(policy(["DNS Write"], [zone(ZONE_B)], "deny"), apis=write),
+    )
+    assert [line for line in found if line.startswith("note:")] == notes
+
+
 def test_an_allow_of_read_is_no_reason_to_warn() -> None:
     assert not [line for line in lines(policy(["DNS Read"], [zone(ZONE_B)])) if line.startswith("note:")]
+
+
+PASSES_ON = "may pass all of this, or a part of it, on to tokens that it makes, and nothing else"
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        pytest.param(policy(["API Tokens Write"], [user(USER)], scope=Scope.USER), True, id="a user's tokens"),
+        pytest.param(
+            policy(["Account API Tokens Write"], [account(ACCOUNT_A)], scope=Scope.ACCOUNT), True, id="an account's"
+        ),
+        pytest.param(policy(["All Permissions"], [user(USER)], scope=Scope.USER), True, id="all permissions"),
+        pytest.param(policy(["All Permissions"], [zone("*")]), False, id="all permissions on zones"),
+        pytest.param(policy(["API Tokens Read"], [user(USER)], scope=Scope.USER), False, id="to read tokens"),
+        pytest.param(policy(["API Tokens Write"], [user(USER)], "deny", Scope.USER), False, id="a deny"),
+    ],
+)
+def test_it_says_where_a_token_passes_its_rights_on(
+    one: Policy,
+    told: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    assert (PASSES_ON in lines(one)) is told

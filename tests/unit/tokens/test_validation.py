@@ -3,6 +3,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from support.records import (
     ZONE_B,
     account,
     group_id,
+    owner,
     token,
     user,
     zone,
@@ -24,11 +26,12 @@ from support.records import (
 
 from gateway.reason import Fault
 from gateway.tokens.condition import Condition, RequestIp
+from gateway.tokens.owner import OwnerDraft, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.policy import Effect
 from gateway.tokens.resource import Scope
 from gateway.tokens.timestamp import format_timestamp
 from gateway.tokens.token import Draft, Status, Token
-from gateway.tokens.validation import validate_roll, validate_token
+from gateway.tokens.validation import validate_owner, validate_roll, validate_token
 
 DNS_WRITE = {"id": group_id("DNS Write")}
 BILLING = {"id": group_id("Billing Read", Scope.ACCOUNT)}
@@ -66,8 +69,8 @@ def with_ip(**request_ip: object) -> dict[str, Any]:
     return {"condition": {"request_ip": renamed}}
 
 
-def faults_of(sent: bytes, current: Token | None = None) -> tuple[Fault, ...]:
-    found = validate_token(sent, GROUPS, NOW, ids(), current)
+def faults_of(sent: bytes, current: Token | None = None, apis: tuple[str, ...] | None = None) -> tuple[Fault, ...]:
+    found = validate_token(sent, GROUPS, NOW, ids(), current, apis=apis)
     assert not isinstance(found, Draft)
     return found
 
@@ -78,6 +81,7 @@ def draft_of(sent: bytes, current: Token | None = None) -> Draft:
     return found
 
 
+APIS = ("powerdns", "billing")
 NETWORKS = [f"10.{index // 256}.{index % 256}.0/24" for index in range(201)]
 KEYS = {zone(f"{index:032x}"): "*" for index in range(1001)}
 NOT_YET = "not in this version yet"
@@ -140,7 +144,6 @@ NOT_YET = "not in this version yet"
         pytest.param({"policies": ["allow"]}, "/policies/0", "not an object", id="policy: a word"),
         pytest.param({"policies": [ALLOW, None]}, "/policies/1", "not an object", id="policy: null"),
         pytest.param(with_policy(effects="x"), "/policies/0/effects", "unknown field", id="policy: misspelt"),
-        pytest.param(with_policy(apis=["x"]), "/policies/0/apis", NOT_YET, id="policy: apis"),
         pytest.param(with_policy(records=[]), "/policies/0/records", NOT_YET, id="policy: records"),
         pytest.param(with_policy(records=None), "/policies/0/records", NOT_YET, id="policy: records, null"),
         # effect
@@ -260,6 +263,24 @@ NOT_YET = "not in this version yet"
             id="resource: null",
         ),
         pytest.param(
+            with_policy(resources={account(ACCOUNT_A): {account(ACCOUNT_A): "*"}}),
+            f"/policies/0/resources/{account(ACCOUNT_A)}",
+            "what stands under an account",
+            id="resource: an account nested in an account",
+        ),
+        pytest.param(
+            with_policy(resources={zone(ZONE_A): {account(ACCOUNT_A): "*"}}),
+            f"/policies/0/resources/{zone(ZONE_A)}",
+            "only an account's id holds other resources",
+            id="resource: an account nested in a zone",
+        ),
+        pytest.param(
+            with_policy(resources={zone("a*"): "*"}),
+            f"/policies/0/resources/{zone('a*')}",
+            "a zone has no * in its name",
+            id="resource: a star inside a zone's id",
+        ),
+        pytest.param(
             with_policy(resources={zone(ZONE_A): "*", zone("a b"): "*"}),
             "/policies/0/resources",
             "not a zone",
@@ -295,6 +316,20 @@ NOT_YET = "not in this version yet"
             "/policies/0/permission_groups/0",
             "the scope zone",
             id="scope: all zones of an account are zones",
+        ),
+        # apis
+        *(
+            pytest.param(with_policy(apis=value), f"/policies/0/apis{at}", says, id=f"apis: {name}")
+            for value, at, says, name in (
+                ([], "", "0 items: it takes 1 to 50", "0"),
+                ([f"api-{index}" for index in range(51)], "", "51 items: it takes 1 to 50", "51"),
+                (None, "", "not an array", "null, which is not every API"),
+                ("billing", "", "not an array", "a word"),
+                (["billing", 7], "/1", "not a string", "a number"),
+                (["billing", "none"], "/1", "unknown API: there are billing, powerdns", "an unknown one"),
+                (["Billing"], "/0", "unknown API", "in capitals"),
+                (["billing", "powerdns", "billing"], "/2", "named twice", "one twice"),
+            )
         ),
         # condition
         pytest.param({"condition": []}, "/condition", "not an object", id="condition: an array"),
@@ -355,7 +390,7 @@ NOT_YET = "not in this version yet"
     ],
 )
 def test_one_thing_wrong_is_one_fault_with_its_place(changes: Mapping[str, Any], pointer: str, says: str) -> None:
-    (fault,) = faults_of(body(**changes))
+    (fault,) = faults_of(body(**changes), apis=APIS)
     assert fault.pointer == pointer
     assert says in fault.message
 
@@ -405,6 +440,29 @@ def test_all_faults_come_in_one_answer_each_with_its_place() -> None:
         "/policies/0/resources/x",
         "/policies/1",
     }
+
+
+@pytest.mark.parametrize("names", [["billing"], ["powerdns", "billing"]])
+def test_a_policy_may_be_about_some_apis(names: list[str]) -> None:
+    found = validate_token(body(**with_policy(apis=names)), GROUPS, NOW, ids(), apis=APIS)
+    assert isinstance(found, Draft)
+    assert found.policies[0].apis == tuple(names)
+    assert draft_of(body()).policies[0].apis == ()
+
+
+def test_where_the_catalogue_is_not_known_any_name_of_an_api_will_do() -> None:
+    assert draft_of(body(**with_policy(apis=["elsewhere"]))).policies[0].apis == ("elsewhere",)
+    (fault,) = faults_of(body(**with_policy(apis=["no name"])))
+    assert fault == Fault("/policies/0/apis/0", "not the name of an API: 1 to 64 of a-z 0-9 -")
+
+
+def test_a_token_may_keep_an_api_that_the_catalogue_lost_and_no_other_may_take_it() -> None:
+    sent = body(**with_policy(apis=["gone"]))
+    held = token([msgspec.structs.replace(DNS_ON_A, apis=("gone",))])
+    found = validate_token(sent, GROUPS, NOW, ids(), held, apis=APIS)
+    assert isinstance(found, Draft)
+    assert found.policies[0].apis == ("gone",)
+    assert [fault.pointer for fault in faults_of(sent, STORED, APIS)] == ["/policies/0/apis/0"]
 
 
 def test_both_faults_of_one_date_are_told() -> None:
@@ -630,16 +688,95 @@ def test_a_marker_anywhere_is_a_fault_unless_it_is_the_name(at: tuple[str | int,
 
 
 @pytest.mark.parametrize(
+    ("sent", "seconds"),
+    [
+        pytest.param(b"", 0, id="no body"),
+        pytest.param(b"{}", 0, id="an empty object"),
+        pytest.param(b'{"overlap": null}', 0, id="null"),
+        pytest.param(b'{"overlap": 1}', 1, id="a second"),
+        pytest.param(b'{"overlap": 2592000}', 2592000, id="30 days"),
+    ],
+)
+def test_a_roll_may_leave_the_old_secret_some_time(sent: bytes, seconds: int) -> None:
+    assert validate_roll(sent) == seconds
+
+
+OVERLAP = Fault("/overlap", "whole seconds, 1 to 2592000 (30 days)")
+
+
+@pytest.mark.parametrize(
     ("sent", "faults"),
     [
-        pytest.param(b"", (), id="no body"),
-        pytest.param(b"{}", (), id="an empty object"),
-        pytest.param(b'{"overlap": 60}', (Fault("/overlap", NOT_YET),), id="an overlap"),
+        pytest.param(b'{"overlap": 0}', (OVERLAP,), id="no second"),
+        pytest.param(b'{"overlap": -1}', (OVERLAP,), id="less than none"),
+        pytest.param(b'{"overlap": 2592001}', (OVERLAP,), id="over 30 days"),
+        pytest.param(b'{"overlap": 1.5}', (OVERLAP,), id="a fraction"),
+        pytest.param(b'{"overlap": true}', (OVERLAP,), id="true"),
+        pytest.param(b'{"overlap": "60"}', (OVERLAP,), id="a string"),
         pytest.param(b'{"value": "x"}', (Fault("/value", "unknown field"),), id="an unknown field"),
         pytest.param(b"[]", (Fault("", "not an object"),), id="an array"),
         pytest.param(b"null", (Fault("", "not an object"),), id="null"),
         pytest.param(b"\xff", (Fault("", "not UTF-8"),), id="no text"),
     ],
 )
-def test_a_roll_takes_nothing_or_an_empty_object(sent: bytes, faults: tuple[Fault, ...]) -> None:
+def test_a_roll_takes_nothing_else(sent: bytes, faults: tuple[Fault, ...]) -> None:
     assert validate_roll(sent) == faults
+
+
+# Owners.
+
+
+def owner_body(**changes: object) -> bytes:
+    return json.dumps(without_dropped({"name": "an owner", "policies": [ALLOW], **changes})).encode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "ref"),
+    [
+        pytest.param({}, OwnerRef(OwnerKind.USER, f"{1:032x}"), id="a user whose id is made"),
+        pytest.param({"id": "team-a"}, OwnerRef(OwnerKind.USER, "team-a"), id="a user of that id"),
+        pytest.param({"kind": "account", "id": "a" * 32}, OwnerRef(OwnerKind.ACCOUNT, "a" * 32), id="an account"),
+        pytest.param({"kind": None, "id": None}, OwnerRef(OwnerKind.USER, f"{1:032x}"), id="nulls"),
+    ],
+)
+def test_a_new_owner_is_a_user_unless_it_is_an_account(changes: dict[str, object], ref: OwnerRef) -> None:
+    found = validate_owner(owner_body(**changes), GROUPS, ids())
+    assert isinstance(found, OwnerDraft)
+    assert (found.ref, found.name, found.status) == (ref, "an owner", None)
+    assert [policy.resources for policy in found.policies] == [{zone(ZONE_A): "*"}]
+
+
+def test_an_edit_keeps_kind_and_id_whatever_is_sent_back() -> None:
+    current = owner([DNS_ON_A])
+    sent = owner_body(id="x", kind="account", issued_on="x", modified_on="x", status="disabled")
+    found = validate_owner(sent, GROUPS, ids(), current)
+    assert isinstance(found, OwnerDraft)
+    assert (found.ref, found.status) == (current.ref, OwnerStatus.DISABLED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointers"),
+    [
+        pytest.param({"name": DROP, "policies": DROP}, {"/name", "/policies"}, id="without its parts"),
+        pytest.param({"kind": "account"}, {"/id"}, id="an account without its id"),
+        pytest.param({"kind": "account", "id": "*"}, {"/id"}, id="every account"),
+        pytest.param({"kind": "account", "id": f"zone.{ZONE_A}"}, {"/id"}, id="a zone for an account"),
+        pytest.param({"id": "A" * 32}, {"/id"}, id="an id in capitals"),
+        pytest.param({"id": "ä"}, {"/id"}, id="no ASCII"),
+        pytest.param({"id": ["x"]}, {"/id"}, id="an array for an id"),
+        pytest.param({"kind": ["user"]}, {"/kind"}, id="an array for a kind"),
+        pytest.param({"status": "expired"}, {"/status"}, id="a status that is none"),
+        pytest.param({"condition": {}, "issued_on": "x"}, {"/condition", "/issued_on"}, id="what an owner has not"),
+    ],
+)
+def test_an_owner_that_is_none_is_told_with_all_its_faults(changes: dict[str, object], pointers: set[str]) -> None:
+    found = validate_owner(owner_body(**changes), GROUPS, ids())
+    assert isinstance(found, tuple)
+    assert {fault.pointer for fault in found} == pointers
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b"[]"])
+def test_an_owner_is_an_object(sent: bytes) -> None:
+    found = validate_owner(sent, GROUPS, ids())
+    assert isinstance(found, tuple)
+    assert [fault.pointer for fault in found] == [""]
