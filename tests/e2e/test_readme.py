@@ -1,6 +1,5 @@
 """Every console example of the README runs, and prints what it says."""
 
-import fnmatch
 import os
 import re
 import subprocess
@@ -9,30 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.console import matches, printed, script, steps
 from support.demo import Demo
 
 README = Path(__file__).parent.parent.parent / "README.md"
-_BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def steps(text: str) -> list[tuple[str, str]]:
-    """Commands and what they print, out of all console blocks."""
-    found: list[tuple[str, str]] = []
-    for block in _BLOCK.findall(text):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], ""))
-            elif line.startswith("> "):
-                found[-1] = (f"{found[-1][0]}\n{line[2:]}", "")
-            else:
-                found[-1] = (found[-1][0], f"{found[-1][1]}{line}\n")
-    return found
-
-
-def matches(printed: str, wanted: str) -> bool:
-    """Whether `printed` is `wanted`, in which `...` stands for anything."""
-    pattern = "*".join(re.sub(r"([\[\]*?])", r"[\1]", part) for part in wanted.rstrip("\n").split("..."))
-    return fnmatch.fnmatchcase(printed.rstrip("\n"), pattern)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +37,8 @@ def test_the_sdks_example_prints_the_zones_records(demo: Demo) -> None:
 def test_the_readmes_examples_do_what_they_say(demo: Demo, tmp_path: Path) -> None:
     examples = steps(README.read_text())
     assert len(examples) > 10
-    mark = "--- end of step ---"
-    script = "\n".join(f"{command}\necho\necho '{mark}'" for command, _ in examples)
     done = subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", script(examples)],
         cwd=tmp_path,
         env={**os.environ, **demo.exports, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True,
@@ -69,8 +46,8 @@ def test_the_readmes_examples_do_what_they_say(demo: Demo, tmp_path: Path) -> No
         timeout=120,
         check=False,
     )
-    printed = done.stdout.split(f"\n{mark}\n")
+    output = printed(done.stdout)
     assert done.stderr == ""
-    for (command, wanted), found in zip(examples, printed, strict=False):
+    for (command, wanted), found in zip(examples, output, strict=False):
         assert matches(found, wanted), (command, found)
-    assert len(printed) == len(examples) + 1
+    assert len(output) == len(examples) + 1
