@@ -111,7 +111,7 @@ REFUSALS: Final[Mapping[Reason, Refusal]] = MappingProxyType(
         Reason.FROZEN: Refusal(
             status=503, code=10500, message="The gateway is frozen: no token works until it is thawed"
         ),
-        Reason.OVERLOADED: Refusal(status=503, code=10500, message="The gateway has too many connections"),
+        Reason.OVERLOADED: Refusal(status=503, code=10500, message="The gateway has too much to do at once"),
         Reason.DRAINING: Refusal(status=503, code=10500, message="The gateway is shutting down"),
         Reason.INTERNAL_ERROR: Refusal(status=503, code=10500, message="The gateway failed to answer"),
     }

@@ -62,6 +62,14 @@ RECORDS: Final[Mapping[str, str]] = {
 _SETTINGS: Final[Json] = {"enforce_twofactor": False, "abuse_contact_email": None}
 
 
+def another_zone(number: int) -> tuple[str, str, str]:
+    """Name, id and account of the zone of that number (from 0) beside those in `ZONES`: every second one is another
+    account's.
+    """
+    accounts = tuple(ACCOUNTS.values())
+    return f"zone-{number:05}.example", f"d1{number:030}", accounts[number % len(accounts)]
+
+
 class Account(msgspec.Struct, frozen=True):
     """An account as the API shows it."""
 
@@ -75,7 +83,8 @@ class Account(msgspec.Struct, frozen=True):
 class Dataset:
     """Everything there is. What is asked for by an id that is not there raises Rejected."""
 
-    def __init__(self) -> None:
+    def __init__(self, more_zones: int = 0) -> None:
+        """`more_zones`: so many beside those with a name in `ZONES`, without records (`another_zone`)."""
         self._accounts = {id_: Account(id=id_, name=name) for name, id_ in ACCOUNTS.items()}
         self._zones: dict[str, HostedZone] = {}
         self._profiles = {id_: billing.profile(id_, name) for name, id_ in (*ACCOUNTS.items(), ("Demo", USER))}
@@ -85,6 +94,9 @@ class Dataset:
             hosted.activate(_START)
             for body in _SEEDS[name]:
                 hosted.add(body, _START, _seed_id(body))
+        for number in range(more_zones):
+            name, zone_id, account_id = another_zone(number)
+            self.create_zone(ZoneBody(name=name, account=AccountRef(id=account_id)), _START, zone_id)
 
     @property
     def accounts(self) -> list[Account]:

@@ -1,6 +1,6 @@
 """The demo upstream's application, and its process.
 
-    python -m gateway.demo.upstream --port N --credential-env NAME [--journal FILE]
+    python -m gateway.demo.upstream --port N --credential-env NAME [--journal FILE] [--more-zones N]
 
 The credential comes out of the environment variable NAME: everybody on the machine can read a command line.
 """
@@ -27,17 +27,21 @@ from gateway.demo.journal import Entry, Journal
 __all__ = ["ACCOUNTS", "BASE", "RECORDS", "USER", "ZONES", "Entry", "Journal", "main", "make_upstream"]
 
 BASE: Final = "/client/v4"
+_MOST_ZONES: Final = 2_000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_upstream(credential: str, *, journal: Journal | None = None) -> web.Application:
-    """An application with fresh data, which demands `credential` and records in `journal` what arrives."""
+def make_upstream(credential: str, *, journal: Journal | None = None, more_zones: int = 0) -> web.Application:
+    """An application with fresh data, which demands `credential` and records in `journal` what arrives.
+
+    `more_zones`: see `Dataset`.
+    """
     if not credential:
         msg = "the demo upstream needs a credential"
         raise ValueError(msg)
     app = web.Application(middlewares=[arrival(credential, journal), _rejections])
     api = web.Application()
-    api[DATASET] = Dataset()
+    api[DATASET] = Dataset(more_zones)
     api.add_routes(ROUTES)
     app.add_subapp(BASE, api)
     return app
@@ -50,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--port", type=_port, required=True, metavar="N", help="on 127.0.0.1; 0 = any free one")
     add("--credential-env", required=True, metavar="NAME", help="the environment variable that holds it")
     add("--journal", type=Path, metavar="FILE", help="append each request as a line of JSON")
+    add("--more-zones", type=_count, default=0, metavar="N", help="so many zones beside the three")
     options = parser.parse_args(arguments)
     die_with_parent()
     credential = os.environ.get(options.credential_env, "")
@@ -61,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"demo upstream: cannot write {options.journal}: {error.strerror}\n")
         return process.WRONG_USE
-    return process.serve(make_upstream(credential, journal=journal), options.port, unreadable_log(journal))
+    upstream = make_upstream(credential, journal=journal, more_zones=options.more_zones)
+    return process.serve(upstream, options.port, unreadable_log(journal))
 
 
 def _port(text: str) -> int:
@@ -70,6 +76,14 @@ def _port(text: str) -> int:
         msg = "not a port"
         raise argparse.ArgumentTypeError(msg)
     return port
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count not in range(_MOST_ZONES + 1):
+        msg = f"not a number from 0 to {_MOST_ZONES}"
+        raise argparse.ArgumentTypeError(msg)
+    return count
 
 
 @web.middleware

@@ -55,14 +55,15 @@ def target_up(allow: Allow, base_path: tuple[bytes, ...]) -> bytes | None:
     would not pass the judgement that its part passed.
     """
     target = allow.target
-    path = _path_up(base_path, target.segments, len(allow.route.api.prefix))
+    path = path_up(base_path, target.segments, len(allow.route.api.prefix))
     if path is None or target.query is None:
         return path
     return b"%b?%b" % (path, target.query)
 
 
 @lru_cache(maxsize=4096)
-def _path_up(base_path: tuple[bytes, ...], segments: tuple[bytes, ...], prefix: int) -> bytes | None:
+def path_up(base_path: tuple[bytes, ...], segments: tuple[bytes, ...], prefix: int) -> bytes | None:
+    """`segments` behind the first `prefix`, under `base_path`, as a path; None: see `target_up`."""
     whole = (*base_path, *segments[prefix:])
     path = b"/" + b"/".join(whole)
     return path if is_sound_path(path) else None

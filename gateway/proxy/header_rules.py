@@ -136,6 +136,10 @@ class UpRules:
         lines.append(self._login)
         return b"".join(lines)
 
+    def own_lines(self) -> bytes:
+        """The fields of a question that is the gateway's own, but for Host: nothing of a client's, and our login."""
+        return b"Accept: application/json\r\nVia: %b\r\n%b" % (_OURS_IN_VIA, self._login)
+
 
 def _extended(special: Iterable[FieldLine], client: Client, host: bytes) -> bytes:
     """What we assert about where the request comes from, behind what a trusted peer asserted."""

@@ -1,6 +1,6 @@
 """From a judged head to a decision: the shell around `decide`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Final
 
@@ -9,10 +9,20 @@ import structlog
 
 from gateway.access.compiled import CompiledToken
 from gateway.access.decide import decide
-from gateway.access.decision import Allow, Need
-from gateway.access.ports import Action, Actor, Conflict, Miss, NotReplicated, StoreUnavailable, Tokens, TokenStore
+from gateway.access.decision import Allow, Fact, Need, ZoneAccount
+from gateway.access.ports import (
+    Action,
+    Actor,
+    Conflict,
+    Miss,
+    NotReplicated,
+    StoreUnavailable,
+    Tokens,
+    TokenStore,
+    ZoneAccounts,
+)
 from gateway.access.principal import Principal, prove, renew, resigned
-from gateway.access.question import Question
+from gateway.access.question import NO_FACTS, Facts, Question
 from gateway.catalog.api import Route
 from gateway.catalog.route_table import Matched, RouteTable
 from gateway.catalog.target import Target
@@ -29,6 +39,8 @@ from gateway.tokens.secret import Credential
 log = structlog.get_logger(__name__)
 _MISSING: Final = Deny(reason=Reason.MISSING_CREDENTIALS)
 _MALFORMED: Final = Deny(reason=Reason.MALFORMED_CREDENTIALS)
+_MOST_FACTS: Final = 2
+"""Of one decision: what the body names, and the account of the zone that it names."""
 _RESIGN_PAUSE: Final = 10.0
 """Seconds after a failure: a store that is away would hold up each request."""
 
@@ -57,6 +69,22 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
         return f"Pending({self.credential!r})"  # the line holds the secret
 
 
+class Lacking(msgspec.Struct, frozen=True, gc=False):
+    """Not decided: the token has proved itself, and `fact` has to be fetched."""
+
+    principal: Principal
+    fact: Fact
+    facts: Facts
+    """Those that were fetched already."""
+
+
+Undecided = Pending | Lacking
+UNDECIDED: Final = (Pending, Lacking)
+"""For isinstance, which is faster with this."""
+ReadBody = Callable[[int], Awaitable[bytes | Deny]]
+"""The request's body, of so many bytes at most; or why there is none."""
+
+
 class Admission:
     """Who may pass one listener."""
 
@@ -65,6 +93,7 @@ class Admission:
         tokens: Tokens,
         store: TokenStore,
         table: RouteTable,
+        accounts: ZoneAccounts,
         *,
         peppers: Peppers,
         clock: Callable[[], float],
@@ -74,13 +103,14 @@ class Admission:
         self._tokens = tokens
         self._store = store
         self._table = table
+        self._accounts = accounts
         self._peppers = peppers
         self._clock = clock
         self._shown = shown
         self._resign_from = 0.0
 
-    def admit(self, head: Head, address: Address | None) -> Allow | Deny | Pending:
-        """The decision on `head`, sent from `address`, if the token is in memory. Never waits."""
+    def admit(self, head: Head, address: Address | None) -> Allow | Deny | Undecided:
+        """The decision on `head`, sent from `address`, if all that it turns on is in memory. Never waits."""
         shown = head.shown
         if shown is not None:
             principal = shown.principal
@@ -97,7 +127,9 @@ class Admission:
         pending = Pending(credential, line, field)
         return pending if isinstance(found, Miss) else self._judge(pending, found, head, address)
 
-    async def resolve(self, pending: Pending, head: Head, address: Address | None, request_id: str) -> Allow | Deny:
+    async def resolve(
+        self, pending: Pending, head: Head, address: Address | None, request_id: str
+    ) -> Allow | Deny | Lacking:
         """The decision on `head`, with what was pending fetched, or done."""
         principal = pending.principal
         if principal is None:
@@ -121,7 +153,7 @@ class Admission:
 
     def _judge(
         self, pending: Pending, found: CompiledToken | Deny | None, head: Head, address: Address | None
-    ) -> Allow | Deny | Pending:
+    ) -> Allow | Deny | Undecided:
         """The decision, now that the token was `found`, or not."""
         if isinstance(found, Deny):
             return found
@@ -135,34 +167,87 @@ class Admission:
             return msgspec.structs.replace(pending, principal=principal)
         return self.decide(principal, head.method, head.target, address)
 
-    def decide(self, principal: Principal, method: str, target: Target, address: Address | None) -> Allow | Deny:
-        """The decision on a proved token's request, at this moment."""
+    def decide(  # noqa: PLR0913 - what a request is, and what is known of it
+        self,
+        principal: Principal,
+        method: str,
+        target: Target,
+        address: Address | None,
+        facts: Facts = NO_FACTS,
+        *,
+        encoded: bool = False,
+    ) -> Allow | Deny | Lacking:
+        """The decision on a proved token's request, at this moment. `encoded`: it has a body that is compressed."""
         match = self._table.match(method, target.segments)
-        decision = decide(
-            Question(
-                principal=principal,
-                address=address,
-                target=target,
-                match=match,
-                now=self._clock(),
-            )
+        ask = Question(
+            principal=principal,
+            address=address,
+            target=target,
+            match=match,
+            now=self._clock(),
         )
+        if facts is not NO_FACTS or encoded:  # most requests turn on none, and none of them shall pay for it
+            ask = msgspec.structs.replace(ask, facts=facts, encoded=encoded)
+        decision = decide(ask)
         if isinstance(decision, Need):
+            fact = decision.fact
+            if not _is_there(fact, facts):
+                account = self._accounts.known(fact.api, fact.zone) if isinstance(fact, ZoneAccount) else None
+                if account is None:
+                    return Lacking(principal, fact, facts)
+                facts = msgspec.structs.replace(facts, account=account)
+                return self.decide(principal, method, target, address, facts, encoded=encoded)
             decision = Deny(reason=Reason.FORBIDDEN)
         if isinstance(decision, Deny):
-            return msgspec.structs.replace(
-                decision,
-                token_id=principal.token.id,
-                owner=principal.token.owner.key,
-                route=label(method, match.route) if isinstance(match, Matched) else "",
-            )
+            return _noted(decision, principal, label(method, match.route) if isinstance(match, Matched) else "")
         return decision
 
-    async def why_not_any_more(self, allow: Allow, method: str, address: Address | None) -> Deny | None:
-        """Why a request under way would be refused by now; None if it would not.
+    async def settle(
+        self, lacking: Lacking, head: Head, address: Address | None, read_body: ReadBody
+    ) -> tuple[Allow | Deny, bytes | None]:
+        """The decision on `head`, with what was lacking fetched; and the body, if that had to be read."""
+        encoded = _is_encoded(head)
+        for _ in range(_MOST_FACTS):
+            principal, fact, facts = lacking.principal, lacking.fact, lacking.facts
+            if isinstance(fact, ZoneAccount):
+                facts = msgspec.structs.replace(facts, account=await self._accounts.find(fact.api, fact.zone))
+            elif not encoded:
+                body = await read_body(fact.limit)
+                if isinstance(body, Deny):
+                    return _noted(body, principal, self._label(head)), None
+                facts = msgspec.structs.replace(facts, body=body)
+            # That took its time: the token that was proved may be another one by now, or none.
+            found = await self._in_force(principal, address)
+            if isinstance(found, Deny):
+                return found, facts.body
+            renewed = renew(principal, found, self._clock())
+            if renewed is None:
+                return Deny(reason=Reason.UNKNOWN_TOKEN, token_id=principal.token.id), facts.body
+            outcome = self.decide(renewed, head.method, head.target, address, facts, encoded=encoded)
+            if not isinstance(outcome, Lacking):
+                return outcome, facts.body
+            lacking = outcome
+        return _noted(Deny(reason=Reason.FORBIDDEN), lacking.principal, self._label(head)), facts.body
 
-        A store that is away ends nothing by itself: then it turns on what was known of the token.
+    def _label(self, head: Head) -> str:
+        match = self._table.match(head.method, head.target.segments)
+        return label(head.method, match.route) if isinstance(match, Matched) else ""
+
+    async def why_not_any_more(
+        self, allow: Allow, method: str, address: Address | None, body: bytes | None = None
+    ) -> Deny | None:
+        """Why a request under way would be refused by now; None if it would not. `body`: the one that was judged.
+
+        A store that is away ends nothing by itself: then it turns on what was known of the token. Nor does an upstream
+        that cannot be asked for the account of a zone.
         """
+        now = await self.again(allow, method, address, body)
+        return now if isinstance(now, Deny) and now.reason is not Reason.UPSTREAM_UNREACHABLE else None
+
+    async def again(
+        self, allow: Allow, method: str, address: Address | None, body: bytes | None = None
+    ) -> Allow | Deny:
+        """What by now is decided on a request that was allowed: see `why_not_any_more`."""
         principal = allow.principal
         found = await self._in_force(principal, address)
         if isinstance(found, Deny):
@@ -172,8 +257,14 @@ class Admission:
         renewed = renew(principal, found, self._clock())
         if renewed is None:
             return Deny(reason=Reason.UNKNOWN_TOKEN, token_id=principal.token.id)
-        now = self.decide(renewed, method, allow.target, address)
-        return now if isinstance(now, Deny) else None
+        now = self.decide(renewed, method, allow.target, address, Facts(body=body))
+        if isinstance(now, Lacking) and isinstance(now.fact, ZoneAccount):
+            account = await self._accounts.find(now.fact.api, now.fact.zone)
+            facts = msgspec.structs.replace(now.facts, account=account)
+            now = self.decide(renewed, method, allow.target, address, facts)
+        if isinstance(now, Lacking):
+            return _noted(Deny(reason=Reason.FORBIDDEN), renewed, label(method, allow.route))
+        return now
 
     async def _in_force(self, principal: Principal, address: Address | None) -> CompiledToken | Deny | None:
         """What by now is in force in the place of the token that was proved."""
@@ -204,3 +295,18 @@ class Admission:
             log.warning("digest not made anew", token=token_id)
             return None
         return digest if record is not None and digest in record.token.digests else None
+
+
+def _is_there(fact: Fact, facts: Facts) -> bool:
+    """Whether `fact` was fetched already: then it is not asked for again."""
+    return (facts.account if isinstance(fact, ZoneAccount) else facts.body) is not None
+
+
+def _is_encoded(head: Head) -> bool:
+    """Whether the body is a compressed form of what is meant."""
+    return any(value.lower() != b"identity" for value in head.values(b"content-encoding"))
+
+
+def _noted(deny: Deny, principal: Principal, route: str) -> Deny:
+    """`deny`, with whom it was said to, and what of."""
+    return msgspec.structs.replace(deny, token_id=principal.token.id, owner=principal.token.owner.key, route=route)

@@ -15,6 +15,8 @@ class Exchange:
     allow: Allow | None = None
     deny: Deny | None = None
     relay: Relay | None = None
+    body: bytes | None = None
+    """Of the request, where it was judged before it was forwarded."""
     status = 0
     """Of the answer; 0: none was begun."""
     ended_at = 0.0

@@ -9,7 +9,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Coroutine
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgspec
@@ -18,14 +18,15 @@ import structlog
 from gateway.access.decision import Allow
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import KnownLines, Role
+from gateway.proxy.listing import Passed, pass_on
 from gateway.reason import Answer, Deny, Reason, refuse
-from gateway.server.admission import Admission, Pending
+from gateway.server.admission import UNDECIDED, Admission, Lacking, Pending, Undecided
 from gateway.server.aiohttp_parts import Server
 from gateway.server.client_address import client_address, is_trusted, parse_address
 from gateway.server.client_connection import ClientConnection, Waits, too_large
 from gateway.server.exchange import Exchange
 from gateway.server.head import Head, HeadReader
-from gateway.server.ports import Call, Forwarder, Pages, Refused, RefusedCalls, TokenApi
+from gateway.server.ports import Call, FilteredLists, Forwarder, Pages, Refused, RefusedCalls, TokenApi
 from gateway.telemetry.access_log import AccessLog
 from gateway.tokens.condition import Address, Network
 from gateway.tokens.validation import LARGEST_BODY
@@ -74,9 +75,10 @@ def _alike(  # noqa: PLR0913, PLR0917 - what is said of a refusal, and nothing o
 class Door(msgspec.Struct, frozen=True):
     """What one listener lets in, and where it leads.
 
-    `admission`, `forwarder`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is answered;
-    `max_body` in bytes (0: no limit), times in seconds; `max_connections` at once, in this process; `refused_calls`
-    None: nobody writes them down; `at_once` False: every request goes on in a task; `clock`: Unix seconds.
+    `admission`, `forwarder`, `lists`, `pages`: None where the listener has none; `allowed_hosts` None: any Host is
+    answered; `max_body` in bytes (0: no limit), times in seconds; `max_connections` at once, in this process;
+    `refused_calls` None: nobody writes them down; `at_once` False: every request goes on in a task; `clock`: Unix
+    seconds.
     """
 
     admission: Admission | None
@@ -91,6 +93,7 @@ class Door(msgspec.Struct, frozen=True):
     max_connections: int = 20_000
     proxy_protocol: bool = False
     forwarder: Forwarder | None = None
+    lists: FilteredLists | None = None
     pages: Pages | None = None
     trusted_proxies: tuple[Network, ...] = ()
     trusts_unix: bool = False
@@ -163,7 +166,7 @@ class Handler:
             return
         try:
             outcome = self._judge(connection, exchange)
-            if isinstance(outcome, Pending) or self._has_to_wait(exchange, outcome):
+            if isinstance(outcome, UNDECIDED) or self._has_to_wait(exchange, outcome):
                 connection.spawn(self._attend(connection, exchange, outcome))
             elif isinstance(outcome, Deny):
                 self.refuse(connection, exchange, outcome)
@@ -211,7 +214,7 @@ class Handler:
 
     # One request.
 
-    def _judge(self, connection: ClientConnection, exchange: Exchange) -> Allow | Deny | Pending:
+    def _judge(self, connection: ClientConnection, exchange: Exchange) -> Allow | Deny | Undecided:
         """Whether it may pass, as far as that is known without waiting."""
         door = self._door
         head = exchange.head
@@ -228,7 +231,7 @@ class Handler:
             return Deny(reason=Reason.NO_ROUTE, path=head.target.path.decode("ascii"))
         return self._note(exchange, head, door.admission.admit(head, exchange.address))
 
-    def _note(self, exchange: Exchange, head: Head, outcome: Allow | Deny | Pending) -> Allow | Deny | Pending:
+    def _note(self, exchange: Exchange, head: Head, outcome: Allow | Deny | Undecided) -> Allow | Deny | Undecided:
         """`outcome`, with what follows from it alone."""
         if isinstance(outcome, Allow):
             exchange.allow = outcome
@@ -239,12 +242,12 @@ class Handler:
     def _has_to_wait(self, exchange: Exchange, outcome: Allow | Deny) -> bool:
         """Whether something has to be awaited before this can be answered."""
         if isinstance(outcome, Allow):
-            return bool(outcome.route.operation)
+            return bool(outcome.route.operation) or outcome.route.filter is not None
         calls, head = self._door.refused_calls, exchange.head
         return bool(calls is not None and head is not None and outcome.token_id and calls.concerns(head.target))
 
     async def _attend(
-        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Pending | None = None
+        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Undecided | None = None
     ) -> None:
         """See that the request is answered."""
         answer = await self._outcome(connection, exchange, outcome)
@@ -254,12 +257,17 @@ class Handler:
             exchange.deny = answer
             await self._write_down(exchange, answer)
             self.refuse(connection, exchange, answer)
+        elif isinstance(answer, Passed):
+            head = exchange.head
+            is_head, has_body = head is not None and head.method == "HEAD", head is not None and head.has_body
+            # Nobody reads a body that a question has: what is behind it is not waited for.
+            pass_on(answer, connection, is_head=is_head, ends_with_close=has_body)
         else:
             connection.answer(answer)
 
     async def _outcome(
-        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Pending | None
-    ) -> Allow | Answer | Deny:
+        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Undecided | None
+    ) -> Allow | Answer | Deny | Passed:
         """The answer, or an Allow of what is to be forwarded."""
         door, head = self._door, exchange.head
         assert head is not None  # noqa: S101 - it was read
@@ -276,16 +284,43 @@ class Handler:
                 head,
                 await door.admission.resolve(outcome, head, exchange.address, exchange.request_id.decode("ascii")),
             )
-        if isinstance(outcome, Allow) and outcome.route.operation:
-            return await self._call(connection, exchange, outcome, head)
-        assert not isinstance(outcome, Pending)  # noqa: S101 - `resolve` leaves none
+        if isinstance(outcome, Lacking):
+            assert door.admission is not None  # noqa: S101 - see above
+            decided, exchange.body = await door.admission.settle(
+                outcome, head, exchange.address, partial(self._body, connection, exchange)
+            )
+            outcome = self._note(exchange, head, decided)
+        if isinstance(outcome, Allow):
+            if outcome.route.operation:
+                return await self._call(connection, exchange, outcome, head)
+            if outcome.route.filter is not None:
+                return await self._list(connection, exchange, outcome, head)
+        assert not isinstance(outcome, UNDECIDED)  # noqa: S101 - neither `resolve` nor `settle` leaves one
         return outcome
+
+    async def _body(self, connection: ClientConnection, exchange: Exchange, most: int) -> bytes | Deny:
+        """The request's body, at most so many bytes of it, or why there is none."""
+        head = exchange.head
+        if head is not None and head.length is not None and head.length > most:
+            return too_large(most)
+        return await connection.read_body(most)
+
+    async def _list(self, connection: ClientConnection, exchange: Exchange, allow: Allow, head: Head) -> Passed | Deny:
+        """What the token may see of a list."""
+        lists, admission = self._door.lists, self._door.admission
+        if lists is None or admission is None:
+            return Deny(reason=Reason.INTERNAL_ERROR)
+        return await lists.answer(
+            allow,
+            head,
+            connection.client,
+            exchange.request_id,
+            partial(admission.again, allow, head.method, exchange.address),
+        )
 
     async def _call(self, connection: ClientConnection, exchange: Exchange, allow: Allow, head: Head) -> Answer | Deny:
         """What the token API answers."""
-        if head.length is not None and head.length > LARGEST_BODY:
-            return too_large(LARGEST_BODY)
-        body = await connection.read_body(LARGEST_BODY)
+        body = await self._body(connection, exchange, LARGEST_BODY)
         if isinstance(body, Deny):
             return body
         if dead := await self._why_not_any_more(exchange):  # a body may take long to come
@@ -330,7 +365,11 @@ class Handler:
         if upgrade:
             # What comes behind it waits for the 101; if that does not come, nobody knows what it is.
             exchange.keep_alive = False
-        body = connection.whole_body() if head.has_body else b""
+        body = exchange.body
+        if body is None:
+            body = connection.whole_body() if head.has_body else b""
+        elif head.expects_continue:  # it was let go on already
+            head = msgspec.structs.replace(head, expects_continue=False)
         relay = door.forwarder.relay(allow, head, connection.client, connection, body=body, upgrade=upgrade)
         if isinstance(relay, Deny):
             self.refuse(connection, exchange, relay)
@@ -397,7 +436,7 @@ class Handler:
         admission, allow, head = self._door.admission, exchange.allow, exchange.head
         if admission is None or allow is None or head is None:
             return None
-        return await admission.why_not_any_more(allow, head.method, exchange.address)
+        return await admission.why_not_any_more(allow, head.method, exchange.address, exchange.body)
 
     async def drain(self, seconds: float) -> None:
         """Let what is under way finish, for so many `seconds` at most; each answer is its connection's last.
@@ -445,7 +484,7 @@ def _nothing(_: ClientConnection) -> None:
     """The loop itself ends a handshake that takes too long."""
 
 
-def _is_refused_host(outcome: Allow | Deny | Pending) -> bool:
+def _is_refused_host(outcome: Allow | Deny | Undecided) -> bool:
     return isinstance(outcome, Deny) and outcome.reason is Reason.BAD_REQUEST
 
 

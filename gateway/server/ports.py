@@ -8,6 +8,7 @@ from gateway.access.decision import Allow
 from gateway.catalog.target import Target
 from gateway.proxy.forward import RequestHead
 from gateway.proxy.header_rules import Client
+from gateway.proxy.listing import Passed, Still
 from gateway.proxy.ports import ClientSide
 from gateway.proxy.relay import Relay
 from gateway.reason import Answer, Deny
@@ -44,6 +45,15 @@ class Forwarder(Protocol):
         upgrade: bool = False,
     ) -> Relay | Deny:
         """The relay of what was allowed, which has not begun yet: see `Proxy.relay`."""
+
+
+class FilteredLists(Protocol):
+    """Lists of which each token sees its own part."""
+
+    async def answer(
+        self, allow: Allow, head: RequestHead, client: Client, request_id: bytes, still: Still
+    ) -> Passed | Deny:
+        """What a token that may ask for a list sees of it: see `Lists.answer`."""
 
 
 class Pages(Protocol):

@@ -21,6 +21,7 @@ import pytest
 from redis import Redis
 from support.processes import Upstream, children, clients_of, free_port, until
 from support.records import (
+    ACCOUNT_A,
     CATALOG,
     EVERYTHING,
     GROUPS,
@@ -37,7 +38,8 @@ from support.records import (
 )
 from support.servers import HOST, ValkeyServer
 from support.shared_store import SharingGateway, sharing_gateways
-from support.store_contract import BY, ME, numbered, read
+from support.store_contract import BY, ME, SOMEBODY, numbered, read
+from support.zone_accounts import MemoryAccounts
 
 from gateway.access.compiled import CompiledOwner, CompiledToken
 from gateway.access.decision import Allow
@@ -60,6 +62,7 @@ from gateway.store.primary import Primary
 from gateway.store.redis_store import AuditLimits, Imported, Meta, RedisStore
 from gateway.store.trust import Sent
 from gateway.store.use import Uses
+from gateway.store.zones import ZonePins
 from gateway.store_url import parse_store_url
 from gateway.tokens.digest import NO_PEPPERS
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
@@ -106,7 +109,13 @@ class Worker:
             shown=shown.lines,
         )
         self._admission = Admission(
-            self.lookup, self.store, CATALOG.public, peppers=NO_PEPPERS, clock=lambda: self.now, shown=shown
+            self.lookup,
+            self.store,
+            CATALOG.public,
+            MemoryAccounts(),
+            peppers=NO_PEPPERS,
+            clock=lambda: self.now,
+            shown=shown,
         )
         numbers = count(2**100)
         self.api = UserTokenApi(
@@ -117,6 +126,9 @@ class Worker:
             peppers=NO_PEPPERS,
             clock=lambda: self.now,
             randomness=lambda size: next(numbers).to_bytes(size, "big"),
+            apis=CATALOG.apis,
+            routes=CATALOG.public.routes,
+            pins=ZonePins(self.store),
         )
 
     async def run(self) -> None:
@@ -254,7 +266,7 @@ class ApiCall(NamedTuple):
 
     route: str
     body: object
-    after: Reason
+    after: Reason | None
 
 
 CALLS = {
@@ -279,8 +291,17 @@ CALLS = {
 
 def test_every_route_of_the_token_api_that_changes_something_has_a_case() -> None:
     routes = tomllib.loads(token_api_text())["route"]
-    changing = {f"{method} {route['path']}" for route in routes for method in route["methods"] if method != "GET"}
-    assert {case.route for case in CALLS.values()} == changing
+    changing = {
+        f"{method} {route['path']}"
+        for route in routes
+        for method in route["methods"]
+        if method != "GET" and route["operation"] != "explain"
+    }
+    # An account's tokens are changed by the very operations that a user's are.
+    accounts = {each for each in changing if "/accounts/{account_id}/" in each}
+    assert {each.replace("/accounts/{account_id}/", "/user/") for each in accounts} <= changing
+    cases = {case.route for case in (*CALLS.values(), *OWNER_CALLS.values())}
+    assert cases | set(ZONE_CALLS) == changing - accounts
 
 
 def value(answer: Answer | Deny) -> Sensitive | None:
@@ -315,6 +336,65 @@ async def test_what_one_worker_is_asked_to_change_every_worker_obeys(fleet: Flee
         assert [await worker.refusal(secret_of(changed_id)) for worker in workers] == [case.after] * 3
         if made := value(answer):
             assert [await worker.refusal(made) for worker in workers] == [None] * 3
+
+
+# What the first owner changes of another one, or of a zone.
+
+THEIR_ID = numbered(3)
+THEIRS = secret_of(THEIR_ID)
+OWNER_BODY = {"name": "theirs", "policies": [POLICY]}
+OWNER_CALLS = {
+    "an owner is made, whose token was known as unknown": ApiCall("POST /zonegate/owners", OWNER_BODY, None),
+    "an owner is disabled": ApiCall(
+        "PUT /zonegate/owners/{owner_id}", {**OWNER_BODY, "status": "disabled"}, Reason.TOKEN_DISABLED
+    ),
+    "an owner is narrowed": ApiCall(
+        "PUT /zonegate/owners/{owner_id}", {**OWNER_BODY, "policies": ELSEWHERE}, Reason.FORBIDDEN
+    ),
+    "an owner is deleted": ApiCall("DELETE /zonegate/owners/{owner_id}", None, Reason.UNKNOWN_TOKEN),
+}
+ZONE_CALLS = {
+    "PUT /zonegate/zones/{api}/{zone_id}": {"account": ACCOUNT_A},
+    "DELETE /zonegate/zones/{api}/{zone_id}": None,
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in OWNER_CALLS.items()])
+async def test_what_one_worker_is_asked_to_change_of_an_owner_every_worker_obeys(
+    fleet: Fleet, redis: Redis, case: ApiCall
+) -> None:
+    creates = case.route.startswith("POST")
+    async with fleet(3) as workers:
+        asked = workers[0]
+        await initialised(asked.store)
+        if not creates:
+            await asked.store.create_owner(
+                owner(ref=SOMEBODY), token(token_id=THEIR_ID, owner=SOMEBODY, name="theirs"), BY, NOW
+            )
+        await caught_up(redis, *workers)
+        assert [await worker.refusal(THEIRS) for worker in workers] == [Reason.UNKNOWN_TOKEN if creates else None] * 3
+        method, path = case.route.replace("{owner_id}", SOMEBODY.id).split()
+
+        answer = await asked.call(CALLER, method, path, case.body)
+
+        assert isinstance(answer, Answer), answer
+        await caught_up(redis, *workers)
+        secret = value(answer) if creates else THEIRS
+        assert secret is not None
+        assert [await worker.refusal(secret) for worker in workers] == [case.after] * 3
+
+
+async def test_what_is_put_down_of_a_zone_every_worker_is_told(fleet: Fleet, redis: Redis) -> None:
+    async with fleet(3) as workers:
+        await initialised(workers[0].store)
+        for route, body in ZONE_CALLS.items():
+            await caught_up(redis, *workers)
+            for worker in workers:
+                worker.lookup.heard.clear()
+            method, path = route.replace("{api}", "cloudflare-dns").replace("{zone_id}", ZONE_A).split()
+            assert isinstance(await workers[0].call(CALLER, method, path, body), Answer)
+            for worker in workers:
+                await worker.hears(f"zone:cloudflare-dns:{ZONE_A}")
 
 
 class StoreCall(NamedTuple):
@@ -433,14 +513,22 @@ STORE_CALLS = {
         None,
         (initialised, deleted),
     ),
+    "an owner is made with its token, whose id was known as unknown": StoreCall(
+        "create_owner",
+        lambda store: store.create_owner(owner(ref=SOMEBODY), token(token_id=TARGET_ID, owner=SOMEBODY), BY, NOW),
+        f"owner:{SOMEBODY.key}",
+        Reason.UNKNOWN_TOKEN,
+        None,
+        (initialised, deleted),
+    ),
     "a token is replaced": StoreCall("replace", disabled, TARGET_TOLD, None, Reason.TOKEN_DISABLED),
     "a token is deleted": StoreCall("delete", deleted, TARGET_TOLD, None, Reason.UNKNOWN_TOKEN),
 }
 CHANGES_NO_DOCUMENT = {
     *("using", "prepare", "meta", "get", "read", "page", "first_owner", "get_owner", "close"),
-    *("relist", "note", "denied", "concerns"),
+    *("owners", "issued_by", "relist", "note", "denied", "concerns", "change_zone"),
 }
-"""Calls of the store after which every token answers as before."""
+"""Calls of the store after which every token answers as before: these workers ask nobody where a zone lies."""
 
 
 def test_every_call_of_the_store_that_changes_a_document_has_a_case() -> None:

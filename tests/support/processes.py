@@ -66,14 +66,14 @@ def clients_of(pid: int, port: int) -> set[int]:
 
 
 class Upstream:
-    """The demo upstream in its own process, and what reached it."""
+    """The demo upstream in its own process, and what reached it. `more_zones`: so many beside its three."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more_zones: int = 0) -> None:
         self.journal_file = directory / "journal.jsonl"
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gateway.demo.upstream", "--port", "0", "--credential-env", "DEMO_CREDENTIAL"),
-                *("--journal", str(self.journal_file)),
+                *("--journal", str(self.journal_file), "--more-zones", str(more_zones)),
             ],
             env={**os.environ, "DEMO_CREDENTIAL": UPSTREAM_SECRET},
             stdout=subprocess.PIPE,
@@ -256,9 +256,11 @@ data_dir = "{directory / "store"}"
 
 
 @contextlib.contextmanager
-def running(directory: Path, extra: str = "", workers: int = 1) -> Iterator[tuple[Gateway, Upstream]]:
+def running(
+    directory: Path, extra: str = "", workers: int = 1, more_zones: int = 0
+) -> Iterator[tuple[Gateway, Upstream]]:
     """A gateway with its first owner, and the upstream behind it."""
-    upstream = Upstream(directory)
+    upstream = Upstream(directory, more_zones)
     gateway = Gateway(directory, upstream.url, extra, workers)
     try:
         gateway.init()

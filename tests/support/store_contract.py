@@ -1,22 +1,24 @@
 """A `TokenStore` and `Tokens` in memory, and the tests that every `TokenStore` passes."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Collection
 
 import msgspec
 import pytest
 
 from gateway.access.compiled import CompiledToken, compile_owner, compile_token
-from gateway.access.ports import Action, Actor, Conflict, Denied, Miss, Page, StoreUnavailable, TokenStore
+from gateway.access.ports import Action, Actor, Conflict, Denied, Miss, OwnerPage, Page, StoreUnavailable, TokenStore
 from gateway.access.principal import Record
 from gateway.reason import Deny, Reason
 from gateway.tokens.condition import Address
-from gateway.tokens.owner import Owner, OwnerKind, OwnerRef
+from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, account_ceiling, owner_without_record
 from gateway.tokens.token import Token
-from support.records import NOW, USER, owner, token
+from support.records import ACCOUNT_A, NOW, USER, owner, token
 
 BY = Actor(token_id="e" * 32, owner=f"user:{USER}", address="192.0.2.7", request_id="request-0001")
 ME = OwnerRef(OwnerKind.USER, USER)
 SOMEBODY = OwnerRef(OwnerKind.USER, "9" * 32)
+AN_ACCOUNT = OwnerRef(OwnerKind.ACCOUNT, ACCOUNT_A)
 
 
 class MemoryTokenStore:
@@ -56,7 +58,10 @@ class MemoryTokenStore:
         if raw is None:
             return None
         found = msgspec.json.decode(raw, type=Token)
-        return Record(token=found, owner=self._owners.get(found.owner.key), raw=raw)
+        return Record(token=found, owner=self._owner_of(found), raw=raw)
+
+    def _owner_of(self, token: Token) -> Owner | None:
+        return self._owners.get(token.owner.key) or owner_without_record(token.owner)
 
     async def page(
         self, owner: OwnerRef, *, start: int, count: int, descending: bool, include_expired: bool, now: float
@@ -96,6 +101,56 @@ class MemoryTokenStore:
         self._owners[owner.ref.key] = owner
         self._issued[token.id] = now
         self._put(token, Action.INIT, Actor("", owner.ref.key, "", ""))
+
+    async def issued_by(self, makers: Collection[str]) -> AsyncGenerator[Record, None]:
+        self._turn()
+        for token_id in list(self._documents):
+            found = await self.get(token_id)
+            if found is not None and found.token.issued_by in makers:
+                yield found
+
+    async def first_owner(self) -> OwnerRef | None:
+        self._turn()
+        refs = [found.ref for found in self._owners.values()]
+        return next((ref for ref in refs if ref.kind is OwnerKind.USER), refs[0] if refs else None)
+
+    async def owners(self, *, start: int, count: int, descending: bool) -> OwnerPage:
+        self._turn()
+        found = list(self._owners.values())[:: -1 if descending else 1]
+        return OwnerPage(tuple(found[start : start + count]), len(found))
+
+    async def get_owner(self, ref: OwnerRef) -> tuple[Owner, bytes] | None:
+        self._turn()
+        found = self._owners.get(ref.key)
+        return (found, msgspec.json.encode(found)) if found else None
+
+    async def create_owner(self, owner: Owner, token: Token, by: Actor, now: float) -> None:
+        self._turn()
+        if owner.ref.key in self._owners or token.id in self._documents:
+            raise Conflict
+        self._owners[owner.ref.key] = owner
+        self._issued[token.id] = now
+        self._put(token, Action.OWNER_CREATE, by)
+
+    async def change_owner(
+        self,
+        ref: OwnerRef,
+        old: bytes,
+        new: Owner | None,
+        action: Action,
+        by: Actor,
+        now: float,  # noqa: ARG002
+    ) -> bytes:
+        self._turn()
+        found = await self.get_owner(ref)
+        if (found[1] if found else b"") != old:
+            raise Conflict
+        self.actions.append((action, by))
+        if new is None:
+            del self._owners[ref.key]
+            return b""
+        self._owners[ref.key] = new
+        return msgspec.json.encode(new)
 
     async def denied(self, what: Denied, by: Actor, now: float) -> None:  # noqa: ARG002
         self._turn()
@@ -171,9 +226,76 @@ class TokenStoreContract:
         assert await store.get(made.id) == Record(token=made, owner=owner(ref=ME), raw=raw)
         assert msgspec.json.decode(raw, type=Token) == made
 
-    async def test_a_token_whose_owner_is_gone_has_none(self, store: TokenStore) -> None:
+    async def test_a_token_of_a_user_whose_record_is_gone_has_no_owner(self, store: TokenStore) -> None:
         await store.create(token(owner=SOMEBODY), BY, NOW)
         assert (await read(store, token().id)).owner is None
+
+    async def test_an_account_without_a_record_owns_itself_and_its_zones(self, store: TokenStore) -> None:
+        await store.create(token(owner=AN_ACCOUNT), BY, NOW)
+        found = (await read(store, token().id)).owner
+        assert found is not None
+        assert (found.ref, found.status, found.policies) == (AN_ACCOUNT, "active", account_ceiling(AN_ACCOUNT))
+
+    # Owners.
+
+    async def test_the_first_owner_is_the_one_that_was_initialised(self, store: TokenStore) -> None:
+        assert await store.first_owner() is None
+        await store.initialise(owner(ref=ME), token(owner=ME), NOW)
+        await store.create_owner(owner(ref=SOMEBODY), token(token_id=numbered(2), owner=SOMEBODY), BY, NOW + 1)
+        assert await store.first_owner() == ME
+
+    async def test_a_created_owner_is_there_with_its_first_token(self, store: TokenStore) -> None:
+        await store.initialise(owner(ref=ME), token(owner=ME), NOW)
+        first = token(token_id=numbered(2), owner=SOMEBODY)
+        await store.create_owner(owner(ref=SOMEBODY), first, BY, NOW + 1)
+        found = await store.get_owner(SOMEBODY)
+        assert found is not None
+        assert (found[0], msgspec.json.decode(found[1], type=Owner)) == (owner(ref=SOMEBODY), owner(ref=SOMEBODY))
+        assert (await read(store, first.id)).owner == owner(ref=SOMEBODY)
+        assert await names(store, SOMEBODY) == [first.name]
+
+    async def test_an_owner_that_is_there_is_a_conflict_and_nothing_is_made(self, store: TokenStore) -> None:
+        await store.initialise(owner(ref=ME), token(owner=ME), NOW)
+        with pytest.raises(Conflict):
+            await store.create_owner(owner((), ref=ME), token(token_id=numbered(2), owner=ME), BY, NOW + 1)
+        assert await store.get(numbered(2)) is None
+        found = await store.get_owner(ME)
+        assert found is not None
+        assert found[0] == owner(ref=ME)
+
+    async def test_owners_are_listed_in_the_order_of_issue(self, store: TokenStore) -> None:
+        await store.initialise(owner(ref=ME), token(owner=ME), NOW)
+        for number, ref in enumerate((SOMEBODY, AN_ACCOUNT), 1):
+            await store.create_owner(owner(ref=ref), token(token_id=numbered(number), owner=ref), BY, NOW + number)
+        page = await store.owners(start=0, count=2, descending=False)
+        assert ([each.ref for each in page.owners], page.total) == ([ME, SOMEBODY], 3)
+        page = await store.owners(start=0, count=2, descending=True)
+        assert [each.ref for each in page.owners] == [AN_ACCOUNT, SOMEBODY]
+        assert (await store.owners(start=3, count=2, descending=False)).owners == ()
+
+    async def test_a_changed_owner_takes_the_place_of_exactly_the_old_one(self, store: TokenStore) -> None:
+        await store.initialise(owner(ref=ME), token(owner=ME), NOW)
+        found = await store.get_owner(ME)
+        assert found is not None
+        raw = await store.change_owner(ME, found[1], owner((), ref=ME), Action.OWNER_UPDATE, BY, NOW)
+        assert await store.get_owner(ME) == (owner((), ref=ME), raw)
+        with pytest.raises(Conflict):
+            await store.change_owner(ME, found[1], None, Action.OWNER_DELETE, BY, NOW)
+        await store.change_owner(ME, raw, None, Action.OWNER_DELETE, BY, NOW)
+        assert await store.get_owner(ME) is None
+
+    async def test_tokens_are_found_by_their_maker_whoever_owns_them(self, store: TokenStore) -> None:
+        made = [
+            msgspec.structs.replace(token(token_id=numbered(number), owner=of), issued_by=numbered(maker))
+            for number, of, maker in ((2, ME, 1), (3, AN_ACCOUNT, 1), (4, SOMEBODY, 9))
+        ]
+        for each in (token(token_id=numbered(1)), *made):
+            await store.create(each, BY, NOW)
+        found = [record async for record in store.issued_by({numbered(1)})]
+        assert {record.token.id for record in found} == {numbered(2), numbered(3)}
+        for record in found:
+            await store.delete(record, Action.DELETE, BY, NOW)
+        assert [record async for record in store.issued_by({numbered(1)})] == []
 
     async def test_an_id_that_is_taken_is_a_conflict_and_nothing_changes(self, store: TokenStore) -> None:
         await store.create(token(name="first"), BY, NOW)

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from gateway.demo.dataset import ACCOUNTS, RECORDS, USER, ZONES, Dataset
+from gateway.demo.dataset import ACCOUNTS, RECORDS, USER, ZONES, Dataset, another_zone
 from gateway.demo.fault import Fault, Rejected
 from gateway.demo.zone import AccountRef, ZoneBody
 
@@ -76,3 +76,12 @@ def test_an_edited_profile_stays_edited() -> None:
 
 def test_the_user_belongs_to_both_accounts() -> None:
     assert str(Dataset().user["organizations"]).count("'status': 'member'") == 2
+
+
+def test_there_may_be_as_many_more_zones_as_a_test_needs() -> None:
+    data = Dataset(more_zones=497)
+    assert len({zone.id for zone in data.zones}) == 500
+    name, zone_id, account_id = another_zone(496)
+    zone = data.zone(zone_id).zone
+    assert (zone.name, zone.account.id) == (name, account_id)
+    assert {account_id for _, _, account_id in map(another_zone, range(497))} == set(ACCOUNTS.values())

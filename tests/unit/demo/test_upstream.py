@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from cloudflare import APIStatusError, AsyncCloudflare, BadRequestError, NotFoundError, PermissionDeniedError
 
-from gateway.demo.upstream import ACCOUNTS, RECORDS, USER, ZONES, Journal, make_upstream
+from gateway.demo.upstream import ACCOUNTS, RECORDS, USER, ZONES, Journal, main, make_upstream
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Client = TestClient[web.Request, web.Application]
@@ -25,6 +25,14 @@ ACCOUNT = ACCOUNTS["Alpha Ltd"]
 def test_an_upstream_without_a_credential_is_not_made() -> None:
     with pytest.raises(ValueError, match="credential"):
         make_upstream("")
+
+
+@pytest.mark.parametrize("count", ["-1", "2001", "many"])
+def test_so_many_more_zones_are_wrong_use(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--port", "0", "--credential-env", "NAME", "--more-zones", count])
+    assert ended.value.code == 2
+    assert "--more-zones" in capsys.readouterr().err
 
 
 async def test_without_a_journal_it_answers_all_the_same(

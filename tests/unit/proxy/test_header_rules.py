@@ -97,6 +97,15 @@ def test_an_upstream_without_a_credential_gets_none() -> None:
     assert values(found, b"authorization") == []
 
 
+def test_a_question_of_our_own_carries_our_login_and_nothing_of_anybody() -> None:
+    assert written(RULES.own_lines()) == [
+        (b"Accept", b"application/json"),
+        (b"Via", b"1.1 zonegate"),
+        (b"Authorization", b"Bearer the-upstream's-own"),
+    ]
+    assert b"Authorization" not in UpRules(None, CREDENTIAL_FIELDS).own_lines()
+
+
 def test_a_credential_may_have_another_field() -> None:
     rules = UpRules(("X-Secret", Sensitive("hush")), CREDENTIAL_FIELDS)
     found = up([(b"x-secret", b"client"), (b"Authorization", b"Bearer client")], rules)

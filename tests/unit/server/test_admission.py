@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from support.records import (
     ACCOUNT,
     ACCOUNT_A,
+    ACCOUNT_B,
     CATALOG,
+    DNS_ON_A,
     NOW,
     TOKEN_ID,
     USER,
@@ -26,16 +29,19 @@ from support.records import (
     zone,
 )
 from support.store_contract import MemoryTokenStore, read
+from support.zone_accounts import MemoryAccounts
 from unit.telemetry.captured import captured
 
 from gateway.access.compiled import CompiledToken, compile_token
-from gateway.access.decision import Allow
+from gateway.access.decision import LARGEST_BODY, Allow
 from gateway.access.ports import Action, Actor, Conflict, Miss, NotReplicated, StoreUnavailable
 from gateway.access.principal import Record
+from gateway.access.question import Unknown
+from gateway.catalog.api import read_api
 from gateway.catalog.route_table import RouteTable
 from gateway.proxy.field_line import KnownLines
 from gateway.reason import Deny, Reason
-from gateway.server.admission import Admission, Pending, label
+from gateway.server.admission import Admission, Lacking, Pending, Undecided, label
 from gateway.server.head import Head, HeadReader
 from gateway.server.shown_lines import ShownLines
 from gateway.store.cache import Entry, OwnerCell
@@ -75,11 +81,18 @@ class Entrance:
         table: RouteTable = CATALOG.public,
         peppers: Peppers = NO_PEPPERS,
         clock: Callable[[], float] = lambda: NOW,
+        accounts: MemoryAccounts | None = None,
     ) -> None:
+        self.body: bytes | Deny = b""
+        self.read: bytes | None = None
+        """What was judged of it."""
+        self.asked_for: list[int] = []
+        self.meanwhile: Callable[[], object] = lambda: None
         self.shown = ShownLines()
         self.reader = HeadReader(KnownLines(), token_fields=FIELDS, secret_fields=frozenset(), shown=self.shown.lines)
+        self.accounts = accounts or MemoryAccounts()
         self.admission = Admission(
-            tokens, store or MemoryTokenStore(), table, peppers=peppers, clock=clock, shown=self.shown
+            tokens, store or MemoryTokenStore(), table, self.accounts, peppers=peppers, clock=clock, shown=self.shown
         )
 
     def head(self, data: bytes) -> Head:
@@ -87,7 +100,7 @@ class Entrance:
         assert isinstance(found, Head), found
         return found
 
-    def admit(self, data: bytes | None = None, address: Address | None = CLIENT) -> Allow | Deny | Pending:
+    def admit(self, data: bytes | None = None, address: Address | None = CLIENT) -> Allow | Deny | Undecided:
         """What is known without waiting."""
         return self.admission.admit(self.head(data or asked()), address)
 
@@ -96,8 +109,17 @@ class Entrance:
         head = self.head(data or asked())
         outcome = self.admission.admit(head, address)
         if isinstance(outcome, Pending):
-            return await self.admission.resolve(outcome, head, address, "request-0001")
+            outcome = await self.admission.resolve(outcome, head, address, "request-0001")
+        if isinstance(outcome, Lacking):
+            outcome, self.read = await self.admission.settle(outcome, head, address, self.read_body)
         return outcome
+
+    async def read_body(self, most: int) -> bytes | Deny:
+        """The body that a test has put into `body`."""
+        self.asked_for.append(most)
+        await asyncio.sleep(0)
+        self.meanwhile()
+        return self.body
 
     async def why_not(self, allow: Allow, address: Address | None = CLIENT) -> Deny | None:
         return await self.admission.why_not_any_more(allow, "GET", address)
@@ -107,7 +129,7 @@ async def decided(store: MemoryTokenStore, data: bytes | None = None, peppers: P
     return await Entrance(store, store, peppers=peppers).decided(data)
 
 
-def reason_of(outcome: Allow | Deny | Pending) -> Reason | type[Allow | Pending]:
+def reason_of(outcome: Allow | Deny | Undecided) -> Reason | type[Allow | Undecided]:
     return outcome.reason if isinstance(outcome, Deny) else type(outcome)
 
 
@@ -883,3 +905,191 @@ async def test_the_admin_table_has_no_way_to_an_upstream() -> None:
     deny = await Entrance(store, store, table=CATALOG.admin).decided()
     assert isinstance(deny, Deny)
     assert deny.reason is Reason.NO_ROUTE
+
+
+# Facts.
+
+ON_ACCOUNT = policy(["DNS Write", "Zone Write"], {account(ACCOUNT_A): {zone("*"): "*"}})
+CREATE = b"POST /client/v4/zones HTTP/1.1\r\nHost: api.example\r\n" + BEARER + b"\r\nContent-Length: 9\r\n"
+IN_ACCOUNT = json.dumps({"name": "x.example", "account": {"id": ACCOUNT_A}}).encode()
+NAMED_IN_BODY = RouteTable(
+    ("t", route)
+    for route in read_api(
+        "t",
+        """
+name = "named"
+prefix = "/client/v4"
+zone_key = "dns-name"
+variables = {}
+
+[[route]]
+methods = ["POST"]
+path = "/zones"
+permission = ["Zone Write"]
+resource = "zone:{body.name}"
+""",
+        CATALOG.groups,
+    )[1]
+)
+
+
+def lacking(policies: Sequence[Policy] = (ON_ACCOUNT,), **parts: Any) -> Entrance:
+    """An entrance with the token in memory; `parts` are the entrance's own."""
+    return Entrance(Remembering(token(policies)), **parts)
+
+
+class Remembering:
+    """`Tokens` with one token in memory; a test may put another in its place, or None."""
+
+    def __init__(self, held: Token) -> None:
+        self.held: Found = compiled(held)
+
+    def look(self, _: str) -> Found | Miss:
+        return self.held
+
+    async def fetch(self, *_: object, **__: object) -> Found:
+        return self.held
+
+
+async def test_an_account_that_is_in_memory_decides_at_once() -> None:
+    entrance = lacking(accounts=MemoryAccounts({ZONE_A: ACCOUNT_A}, frozenset({ZONE_A})))
+    assert isinstance(entrance.admit(), Allow)
+    assert not entrance.accounts.asked
+
+
+async def test_an_account_that_is_not_has_to_be_looked_up() -> None:
+    entrance = lacking(accounts=MemoryAccounts({ZONE_A: ACCOUNT_A}))
+    assert isinstance(entrance.admit(), Lacking)
+    assert isinstance(await entrance.decided(), Allow)
+    assert entrance.accounts.asked == [ZONE_A]
+    assert entrance.read is None
+
+
+async def test_where_a_policy_names_the_zone_nothing_is_lacking() -> None:
+    entrance = lacking([ON_ACCOUNT, policy(["DNS Write"], [zone(ZONE_A)])])
+    assert isinstance(entrance.admit(), Allow)
+    assert not entrance.accounts.asked
+
+
+async def test_a_token_that_has_to_be_read_may_lack_a_fact_too() -> None:
+    store = MemoryTokenStore().hold(token([ON_ACCOUNT]))
+    assert isinstance(await Entrance(store, store, accounts=MemoryAccounts({ZONE_A: ACCOUNT_A})).decided(), Allow)
+
+
+@pytest.mark.parametrize(
+    ("account_of", "reason"),
+    [
+        pytest.param(ACCOUNT_B, Reason.FORBIDDEN, id="another account's"),
+        pytest.param(Unknown.NOT_FOUND, Reason.FORBIDDEN, id="nobody's"),
+        pytest.param(Unknown.UNREACHABLE, Reason.UPSTREAM_UNREACHABLE, id="nobody can be asked"),
+    ],
+)
+@pytest.mark.parametrize("remembered", [frozenset(), frozenset({ZONE_A})], ids=["looked up", "in memory"])
+async def test_a_refusal_by_a_fact_says_whose_it_is(
+    account_of: str | Unknown, reason: Reason, remembered: frozenset[str]
+) -> None:
+    outcome = await lacking(accounts=MemoryAccounts({ZONE_A: account_of}, remembered)).decided()
+    assert isinstance(outcome, Deny)
+    assert (outcome.reason, outcome.token_id, outcome.owner, outcome.route) == (
+        reason,
+        TOKEN_ID,
+        token().owner.key,
+        ROUTE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(IN_ACCOUNT, Allow, id="an account of the token's"),
+        pytest.param(IN_ACCOUNT.replace(ACCOUNT_A.encode(), ACCOUNT_B.encode()), Reason.FORBIDDEN, id="another one"),
+        pytest.param(b"{}", Reason.FORBIDDEN, id="none"),
+        pytest.param(b"", Reason.FORBIDDEN, id="no body"),
+        pytest.param(b'{"account":{"id":"a"},"account":{"id":"b"}}', Reason.INVALID_BODY, id="two of them"),
+    ],
+)
+async def test_what_the_body_names_is_judged(body: bytes, reason: Reason | type) -> None:
+    entrance = lacking()
+    entrance.body = body
+    outcome = await entrance.decided(CREATE + b"\r\n")
+    assert reason_of(outcome) is reason
+    assert (entrance.asked_for, entrance.read) == ([LARGEST_BODY], body)
+
+
+async def test_why_there_is_no_body_is_said_as_it_is_and_to_whom() -> None:
+    entrance = lacking()
+    entrance.body = Deny(reason=Reason.BODY_TOO_LARGE, detail=": so")
+    outcome = await entrance.decided(CREATE + b"\r\n")
+    assert outcome == Deny(
+        reason=Reason.BODY_TOO_LARGE,
+        detail=": so",
+        token_id=TOKEN_ID,
+        owner=token().owner.key,
+        route="POST /client/v4/zones",
+    )
+
+
+async def test_a_compressed_body_is_not_even_read() -> None:
+    entrance = lacking()
+    outcome = await entrance.decided(CREATE + b"Content-Encoding: gzip\r\n\r\n")
+    assert (reason_of(outcome), entrance.asked_for) == (Reason.INVALID_BODY, [])
+    entrance.body = IN_ACCOUNT
+    assert isinstance(await entrance.decided(CREATE + b"Content-Encoding: identity\r\n\r\n"), Allow)
+
+
+@pytest.mark.parametrize(
+    ("account_of", "reason"),
+    [
+        pytest.param(ACCOUNT_A, Allow, id="the token's account"),
+        pytest.param(ACCOUNT_B, Reason.FORBIDDEN, id="another one"),
+        pytest.param(Unknown.NOT_FOUND, Reason.FORBIDDEN, id="none"),
+    ],
+)
+async def test_the_zone_that_a_body_names_may_have_to_be_looked_up_too(
+    account_of: str | Unknown, reason: Reason | type
+) -> None:
+    entrance = lacking(table=NAMED_IN_BODY, accounts=MemoryAccounts({"x.example.": account_of}))
+    entrance.body = b'{"name":"X.example"}'
+    assert reason_of(await entrance.decided(CREATE + b"\r\n")) is reason
+    assert (len(entrance.asked_for), entrance.accounts.asked) == (1, ["x.example."])
+
+
+@pytest.mark.parametrize(
+    ("by_then", "reason"),
+    [
+        pytest.param(None, Reason.UNKNOWN_TOKEN, id="deleted"),
+        pytest.param(compiled(token([ON_ACCOUNT], status=Status.DISABLED)), Reason.TOKEN_DISABLED, id="disabled"),
+        pytest.param(compiled(token([DNS_ON_A])), Reason.FORBIDDEN, id="narrowed"),
+        pytest.param(Deny(reason=Reason.FROZEN), Reason.FROZEN, id="frozen"),
+    ],
+)
+async def test_a_token_that_changed_while_a_fact_was_fetched_is_judged_as_it_is_then(
+    by_then: Found, reason: Reason
+) -> None:
+    tokens = Remembering(token([ON_ACCOUNT]))
+    entrance = Entrance(tokens)
+    entrance.body = IN_ACCOUNT
+    entrance.meanwhile = lambda: setattr(tokens, "held", by_then)
+    assert reason_of(await entrance.decided(CREATE + b"\r\n")) is reason
+
+
+async def test_a_request_under_way_ends_when_its_zone_moves_to_another_account() -> None:
+    accounts = MemoryAccounts({ZONE_A: ACCOUNT_A})
+    entrance = lacking(accounts=accounts)
+    allow = await entrance.decided()
+    assert isinstance(allow, Allow)
+    assert await entrance.why_not(allow) is None
+    accounts.accounts[ZONE_A] = Unknown.UNREACHABLE
+    assert await entrance.why_not(allow) is None, "that nobody can be asked ends nothing"
+    accounts.accounts[ZONE_A] = ACCOUNT_B
+    assert reason_of(await entrance.why_not(allow) or allow) is Reason.FORBIDDEN
+
+
+async def test_a_request_under_way_is_judged_by_the_body_that_it_had() -> None:
+    entrance = lacking()
+    entrance.body = IN_ACCOUNT
+    allow = await entrance.decided(CREATE + b"\r\n")
+    assert isinstance(allow, Allow)
+    again = entrance.admission.why_not_any_more
+    assert await again(allow, "POST", CLIENT, IN_ACCOUNT) is None
+    assert reason_of(await again(allow, "POST", CLIENT) or allow) is Reason.FORBIDDEN

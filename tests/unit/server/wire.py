@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 from support.records import CATALOG, EVERYTHING, NOW, ZONE_A, secret_of, token
 from support.store_contract import MemoryTokenStore
+from support.zone_accounts import MemoryAccounts
 
 from gateway.access.compiled import CompiledToken, compile_owner, compile_token
 from gateway.access.decision import Allow
-from gateway.access.ports import Miss
+from gateway.access.ports import Miss, ZoneAccounts
 from gateway.catalog.route_table import RouteTable
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import KnownLines
@@ -188,8 +189,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nh
 class Upstream:
     """Answers every request with the same `pieces`, one written after the other, and remembers what it saw.
 
-    `reads_body`: whether it waits for the whole body first; `waits_for`: what has to happen before it answers; `cuts`:
-    it ends the connection behind that. `begun` is set when a head has come, `over` when a connection has ended.
+    `by`: makes the answer to a request, instead of them; `reads_body`: whether it waits for the whole body first;
+    `waits_for`: what has to happen before it answers; `cuts`: it ends the connection behind that. `begun` is set when a
+    head has come, `over` when a connection has ended.
     """
 
     def __init__(
@@ -199,7 +201,9 @@ class Upstream:
         reads_body: bool = True,
         waits_for: asyncio.Event | None = None,
         cuts: bool = False,
+        by: Callable[[Seen], bytes] | None = None,
     ) -> None:
+        self._by = by
         self.begun, self.over = asyncio.Event(), asyncio.Event()
         self.requests: list[Seen] = []
         self._pieces = pieces or (OK,)
@@ -241,7 +245,8 @@ class Upstream:
                 return False
             waits[1].cancel()
             await asyncio.wait(waits)
-        for piece in chain(self._pieces, self._repeated):
+        pieces = self._pieces if self._by is None else (self._by(seen),)
+        for piece in chain(pieces, self._repeated):
             writer.write(piece)
             await writer.drain()
         return not self._cuts
@@ -277,6 +282,13 @@ async def serving(upstream: Upstream) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def forwarding(upstream: Upstream, *, kept: bool = True, response_timeout: float = 20.0) -> AsyncIterator[Proxy]:
     """The way to `upstream`, which serves. `kept`: a connection to it is there already, so that nobody has to wait."""
+    async with backend(upstream, kept=kept, response_timeout=response_timeout) as behind:
+        yield Proxy({"cloudflare-dns": behind})
+
+
+@contextlib.asynccontextmanager
+async def backend(upstream: Upstream, *, kept: bool = True, response_timeout: float = 20.0) -> AsyncIterator[Backend]:
+    """`upstream`, which serves, as an API's: see `forwarding`."""
     async with serving(upstream) as port:
         pool = Pool(
             [("127.0.0.1", port, "api.internal")],
@@ -289,15 +301,14 @@ async def forwarding(upstream: Upstream, *, kept: bool = True, response_timeout:
         )
         timeout = Deadlines(asyncio.get_running_loop(), response_timeout, Relay.timed_out)
         rules = UpRules(("Authorization", Sensitive("Bearer the-upstream's-own")), CATALOG.credential_fields)
-        proxy = Proxy({"cloudflare-dns": Backend(Where(pool, AnswerReader(), timeout), rules, (b"v4",))})
         try:
             if kept:
                 pool.release(await pool.acquire())
-            yield proxy
+            yield Backend(Where(pool, AnswerReader(), timeout), rules, (b"v4",))
             assert pool.choose().pending == 0
             assert len(timeout) == 0
         finally:
-            proxy.close()
+            pool.close()
             timeout.close()
 
 
@@ -365,15 +376,25 @@ def admission(
     peppers: Peppers = NO_PEPPERS,
     clock: Callable[[], float] = lambda: NOW,
     shown: ShownLines | None = None,
+    accounts: ZoneAccounts | None = None,
 ) -> Admission:
-    return Admission(store, store, table, peppers=peppers, clock=clock, shown=shown or ShownLines())
+    return Admission(
+        store, store, table, accounts or MemoryAccounts(), peppers=peppers, clock=clock, shown=shown or ShownLines()
+    )
 
 
-def door(store: MemoryTokenStore | None = None, *, table: RouteTable | None = CATALOG.public, **parts: Any) -> Door:
+def door(
+    store: MemoryTokenStore | None = None,
+    *,
+    table: RouteTable | None = CATALOG.public,
+    accounts: ZoneAccounts | None = None,
+    **parts: Any,
+) -> Door:
     """A door before the routes of `table` (None: without admission); `parts` are `Door`'s own."""
     lines, shown = KnownLines(CATALOG.credential_fields), ShownLines()
+    let_in = admission(store or Tokens(), table=table, shown=shown, accounts=accounts) if table is not None else None
     sensible = {
-        "admission": admission(store or Tokens(), table=table, shown=shown) if table is not None else None,
+        "admission": let_in,
         "token_api": FakeTokenApi(),
         "access_log": AccessLog(enabled=False),
         "reader": HeadReader(
