@@ -23,18 +23,22 @@ from aiohttp import http_parser
 
 from gateway.access.ports import StoreUnavailable
 from gateway.admin.audit import DeniedCalls
+from gateway.admin.explain import Explainer
 from gateway.admin.token_api import UserTokenApi
 from gateway.catalog.api import Api
 from gateway.catalog.catalog import Catalog, load_catalog
 from gateway.catalog.document import CatalogError
 from gateway.catalog.route_table import RouteTable
 from gateway.certificate import BadTlsFile
+from gateway.proxy.ask import Ask
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import KnownLines, Role, plain_spelling, role_of
 from gateway.proxy.forward import Backend, Proxy
 from gateway.proxy.header_rules import UpRules, is_never_passed
+from gateway.proxy.listing import Lists
 from gateway.proxy.pool import Pool
 from gateway.proxy.relay import AnswerReader, Relay, Where
+from gateway.proxy.resolver import ZoneResolver
 from gateway.proxy.tls import upstream_context
 from gateway.server.admission import Admission
 from gateway.server.handler import Door, Handler
@@ -53,6 +57,7 @@ from gateway.store.lookup import TokenLookup
 from gateway.store.primary import Primary
 from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused
 from gateway.store.use import Uses
+from gateway.store.zones import ZonePins
 from gateway.store_url import parse_store_url
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.health import Health
@@ -105,38 +110,64 @@ class AddressTaken(StartError):  # noqa: N818 - it says what is the case
     """A listener's host and port cannot be had."""
 
 
-def policy_files(directory: str) -> dict[str, str]:
-    """The texts of a policies directory by path; "" is the set that came with the package."""
+LARGEST_POLICY_FILE: Final = 4 * 1024 * 1024
+"""Bytes. What people write has a hundredth of that; an imported API of 10,000 routes, half."""
+
+
+def policy_root(directory: str) -> Path:
+    """Where the policies are; "" is the set that came with the package."""
     if directory:
-        root = Path(directory)
-    else:
-        root = Path(str(resources.files("gateway"))) / "policies"
-        if not root.is_dir():  # a checkout
-            root = Path(__file__).parent.parent / "policies"
+        return Path(directory)
+    root = Path(str(resources.files("gateway"))) / "policies"
+    return root if root.is_dir() else Path(__file__).parent.parent / "policies"  # a checkout
+
+
+def policy_paths(root: Path) -> list[Path]:
+    """The files under `root` that are read. Raises SettingsError."""
     try:
         paths = sorted([*root.glob("*.toml"), *root.glob("apis/*.toml")])
-        if not paths:
-            msg = f"policies.dir: {root}: there is no policies file"
-            raise SettingsError(msg)
-        return {path.relative_to(root).as_posix(): _text(path) for path in paths}
     except OSError as error:
         msg = f"policies.dir: {error.filename or root}: {error.strerror}"
         raise SettingsError(msg) from None
+    if not paths:
+        msg = f"policies.dir: {root}: there is no policies file"
+        raise SettingsError(msg)
+    return paths
 
 
-def _text(path: Path) -> str:
+def policy_text(path: Path) -> str:
+    """What stands in one of them. Raises SettingsError."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_POLICY_FILE + 1)
+        if len(content) > LARGEST_POLICY_FILE:
+            msg = f"policies.dir: {path}: over {LARGEST_POLICY_FILE // 1024 // 1024} MiB"
+            raise SettingsError(msg)
+        return content.decode()
     except UnicodeDecodeError:
         msg = f"policies.dir: {path}: not UTF-8"
         raise SettingsError(msg) from None
+    except OSError as error:
+        msg = f"policies.dir: {error.filename or path}: {error.strerror}"
+        raise SettingsError(msg) from None
+
+
+def policy_files(directory: str) -> dict[str, str]:
+    """The texts of a policies directory by path; "" is the set that came with the package."""
+    root = policy_root(directory)
+    return {path.relative_to(root).as_posix(): policy_text(path) for path in policy_paths(root)}
+
+
+def token_api_text() -> str:
+    """The token API's own routes, as the package has them."""
+    return resources.files("gateway.catalog").joinpath("token_api.toml").read_text(encoding="utf-8")
 
 
 def build_catalog(settings: Settings) -> Catalog:
     """The catalogue in force. Raises CatalogError, SettingsError."""
     return load_catalog(
         policy_files(settings.policies.dir),
-        resources.files("gateway.catalog").joinpath("token_api.toml").read_text(encoding="utf-8"),
+        token_api_text(),
         prefix=settings.listen.prefix,
         served=settings.upstreams.keys(),
         public_token_api=settings.listen.token_api,
@@ -388,13 +419,15 @@ class Gateway:
         store.on_change.append(self._lookup.told)
         self._feed = Feed(store.primary, store, self._lookup, since_boot)
         self._health = Health(self._lookup)
-        self._proxy = Proxy(
-            {
-                api.name: _backend(api, settings, plan.credential_fields, plan.upstream_tls[api.name])
-                for api in catalog.apis
-                if api.name in plan.upstream_tls
-            }
-        )
+        backends = {
+            api.name: _backend(api, settings, plan.credential_fields, plan.upstream_tls[api.name])
+            for api in catalog.apis
+            if api.name in plan.upstream_tls
+        }
+        self._proxy = Proxy(backends)
+        ask = Ask(backends, seconds=settings.limits.response_timeout)
+        accounts = ZoneResolver(ask, ZonePins(store), clock=since_boot)
+        self._lookup.on_zone.append(accounts.told)
         peppers = Peppers(settings.store.pepper)
         self._uses = Uses(store)
         self._sweeper = Sweeper(store, keep=settings.store.keep_expired * _DAY, clock=time.time)
@@ -406,6 +439,11 @@ class Gateway:
             peppers=peppers,
             clock=time.time,
             randomness=secrets.token_bytes,
+            apis=catalog.apis,
+            routes=catalog.public.routes,
+            accounts=accounts,
+            pins=ZonePins(store),
+            more=Explainer(store, catalog.groups, catalog.public, accounts, time.time).operations,
         )
         denied_calls = DeniedCalls(store, tuple(settings.listen.prefix.encode().split(b"/")[1:]))
 
@@ -414,7 +452,7 @@ class Gateway:
         def door(table: RouteTable | None, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
             lines, shown = KnownLines(catalog.credential_fields), ShownLines()
             return Door(
-                admission=Admission(self._lookup, store, table, peppers=peppers, clock=time.time, shown=shown)
+                admission=Admission(self._lookup, store, table, accounts, peppers=peppers, clock=time.time, shown=shown)
                 if table
                 else None,
                 token_api=token_api,
@@ -442,6 +480,7 @@ class Gateway:
         self._public = door(
             catalog.public,
             forwarder=self._proxy,
+            lists=Lists(ask, accounts),
             trusted_proxies=settings.trusted_proxies,
             trusts_unix=settings.trusts_unix,
             proxy_protocol=settings.listen.proxy_protocol,

@@ -148,6 +148,8 @@ def _resource(entry: AuditEntry) -> dict[str, str]:
     if entry.owner:
         kind, _, owner_id = entry.owner.partition(":")
         return {"type": kind, "id": owner_id}
+    if entry.zone:
+        return {"type": "zone", "id": entry.zone.partition(":")[2]}
     if entry.action in _GATEWAY:
         return {"type": "gateway"}
     return {"type": "token" if entry.token else "token_api", "id": entry.token}

@@ -1,6 +1,7 @@
 """The query parameters of lists (token API: List Tokens; audit logs: Get user audit logs), read strictly."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -8,6 +9,7 @@ import msgspec
 
 from gateway.reason import Deny, Reason
 from gateway.store.audit import AuditQuery, is_cursor, is_entry_id
+from gateway.tokens.owner import OwnerKind
 from gateway.tokens.timestamp import parse_timestamp
 
 _WHOLE: Final = re.compile(r"\d{1,9}(?:\.0)?", re.ASCII)
@@ -41,6 +43,16 @@ class ListQuery(msgspec.Struct, frozen=True):
     per_page: int
     descending: bool
     include_expired: bool
+
+    def info(self, shown: Sequence[object], total: int) -> dict[str, object]:
+        """The `result_info` of a page that shows some of `total`."""
+        return {
+            "page": self.page,
+            "per_page": self.per_page,
+            "count": len(shown),
+            "total_count": total,
+            "total_pages": -(-total // self.per_page),
+        }
 
 
 def parameters(query: bytes) -> dict[str, str] | Deny:
@@ -80,6 +92,22 @@ def list_query(query: bytes) -> ListQuery | Deny:
         )
     except _Unfit as unfit:
         return _bad(str(unfit))
+
+
+def is_cascade(query: bytes) -> bool | Deny:
+    """Whether `cascade` says that what a token has made goes with it."""
+    found = parameters(query)
+    if isinstance(found, Deny):
+        return found
+    cascade = _BOOLEANS.get(found.get("cascade", "false"))
+    return _bad("cascade is true or false") if cascade is None else cascade
+
+
+def owner_kinds(found: Mapping[str, str]) -> tuple[OwnerKind, ...] | Deny:
+    """The kinds of owners that `kind` lets be meant: one, or all where it is missing."""
+    if "kind" not in found:
+        return tuple(OwnerKind)
+    return (OwnerKind(found["kind"]),) if found["kind"] in tuple(OwnerKind) else _bad("kind is user or account")
 
 
 def audit_call(query: bytes) -> AuditCall | Deny:

@@ -1,8 +1,12 @@
-"""The operations of the token API (token API: Endpoints). `catalog/token_api.toml` says which route does which."""
+"""The operations of the token API (token API: Endpoints). `catalog/token_api.toml` says which route does which.
+
+Those on tokens are the same under `/user/tokens` and under `/accounts/{account_id}/tokens`: the route says whose tokens
+it is about, and nobody sees any other's.
+"""
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
@@ -11,62 +15,49 @@ import msgspec
 import structlog
 
 from gateway.access.decision import Allow
-from gateway.access.ports import Action, Actor, Conflict, NotReplicated, StoreUnavailable, TokenStore
+from gateway.access.granting import Grant
+from gateway.access.ports import Action, Conflict, NotReplicated, StoreUnavailable, TokenStore, ZoneAccounts
 from gateway.access.principal import Record
 from gateway.admin.audit import Trail, show_audit
-from gateway.admin.query import list_query, parameters
+from gateway.admin.authority import Authority, with_zones
+from gateway.admin.owner_api import OwnerApi
+from gateway.admin.query import is_cascade, list_query, parameters
+from gateway.admin.request import ATTEMPTS, CHANGED, Operation, Randomness, Request, entity_tag, invalid, matches
+from gateway.admin.zone_api import Pins, ZoneApi
+from gateway.catalog.api import Api, Route
 from gateway.reason import Answer, Deny, Fault, Reason, succeed
 from gateway.server.ports import Call
 from gateway.store.use import Use
 from gateway.tokens import lifecycle
 from gateway.tokens.digest import Peppers
+from gateway.tokens.owner import OwnerKind
 from gateway.tokens.permission_group import PermissionGroups
+from gateway.tokens.policy import without_ids
 from gateway.tokens.representation import show_group, show_token
 from gateway.tokens.secret import Sensitive, make_secret
 from gateway.tokens.timestamp import format_timestamp
-from gateway.tokens.token import LARGEST_DOCUMENT, Token
+from gateway.tokens.token import LARGEST_DOCUMENT, Status, Token
 from gateway.tokens.validation import validate_roll, validate_token
 
 log = structlog.get_logger(__name__)
 
 _VALID: Final = (10000, "This API Token is valid and active")
-_ATTEMPTS: Final = 10
+_IN_OVERLAP: Final = (10001, "This secret was rolled: it works until expires_on, beside the new one")
+_OVERLAP_ENDED: Final = (10001, "This secret was rolled, and its overlap has ended; the token and its new secret go on")
 _NO_TOKEN: Final = Deny(reason=Reason.NOT_FOUND, detail="token")
-_CHANGED: Final = Deny(reason=Reason.PRECONDITION_FAILED)
-
-Randomness = Callable[[int], bytes]
-
+_UNKNOWN_TOKEN: Final = Deny(reason=Reason.UNKNOWN_TOKEN)
+_FIRST_OWNER: Final = frozenset(
+    {
+        "audit",
+        *("list-owners", "create-owner", "get-owner", "update-owner", "delete-owner"),
+        *("get-zone", "set-zone", "unset-zone"),
+    }
+)
+"""What is about all owners: a right on the first owner's user. Any other user's All Permissions are about himself."""
+_CHANGES: Final = frozenset({"create", "update", "roll", "create-owner", "update-owner", "set-zone", "unset-zone"})
+"""What a secret in its overlap may not do. To end something it is good enough."""
 
 Done = TypeVar("Done")
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A call, and who makes it."""
-
-    allow: Allow
-    call: Call
-
-    @property
-    def token_id(self) -> str:
-        """The id in the path: `{prefix}/user/tokens/<id>`."""
-        return self.allow.target.segments[len(self.allow.route.api.prefix) + 2].decode("ascii")
-
-    @property
-    def actor(self) -> Actor:
-        """Who it is, for the audit."""
-        token = self.allow.principal.token
-        return Actor(token.id, token.owner.key, self.call.address, self.call.request_id)
-
-
-def entity_tag(raw: bytes) -> str:
-    """The `ETag` of a token: it changes with every byte of the stored document."""
-    return f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
-
-
-def matches(if_match: Sequence[bytes], raw: bytes) -> bool:
-    """Whether `If-Match` (RFC 9110 13.1.1) lets a change of the document `raw` happen. Weak tags never match."""
-    tags = [tag.strip() for value in if_match for tag in value.split(b",")]
-    return not tags or tags == [b"*"] or entity_tag(raw).encode() in tags
 
 
 class UseReader(Protocol):
@@ -80,7 +71,7 @@ class UseReader(Protocol):
 
 
 class UserTokenApi:
-    """The `TokenApi` for tokens that users own."""
+    """The `TokenApi` of production."""
 
     def __init__(  # noqa: PLR0913 - what it asks, and what it needs to make a token
         self,
@@ -92,8 +83,16 @@ class UserTokenApi:
         peppers: Peppers,
         clock: Callable[[], float],
         randomness: Randomness,
+        apis: Sequence[Api] = (),
+        routes: Iterable[Route] = (),
+        accounts: ZoneAccounts | None = None,
+        pins: Pins | None = None,
+        more: Mapping[str, Operation] = MappingProxyType({}),
     ) -> None:
-        """`clock`: Unix seconds; `randomness`: so many bytes of the operating system's."""
+        """`clock`: Unix seconds; `randomness`: so many bytes of the operating system's; `apis`, `routes`: those that
+        are served; `accounts` None: in which account a zone lies is never known; `pins` None: there are no zones to put
+        down; `more`: operations that stand for themselves.
+        """
         self._store = store
         self._groups = groups
         self._trail = trail
@@ -101,8 +100,23 @@ class UserTokenApi:
         self._peppers = peppers
         self._clock = clock
         self._randomness = randomness
+        self._apis = frozenset(api.name for api in apis)
+        zoned = with_zones(routes)
+        self._authority = Authority(store, groups, zoned, accounts)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._operations: Mapping[str, Callable[[Request], Awaitable[Answer | Deny]]] = {
+        owners = OwnerApi(
+            store,
+            groups,
+            self._authority,
+            apis=self._apis,
+            peppers=peppers,
+            clock=clock,
+            randomness=randomness,
+        )
+        self._operations: Mapping[str, Operation] = {
+            **more,
+            **owners.operations,
+            **(ZoneApi(pins, zoned, clock).operations if pins is not None else {}),
             "list": self._list,
             "create": self._create,
             "verify": self._verify,
@@ -123,7 +137,7 @@ class UserTokenApi:
     async def answer(self, allow: Allow, call: Call) -> Answer | Deny:
         """See `TokenApi.answer`."""
         try:
-            return await self._operations[allow.route.operation](Request(allow, call))
+            return await self._answer(allow.route.operation, Request(allow, call))
         except StoreUnavailable as error:
             log.error("store unavailable", error=str(error), request_id=call.request_id)
             return Deny(reason=Reason.STORE_UNAVAILABLE, outcome_unknown=error.outcome_unknown)
@@ -131,13 +145,22 @@ class UserTokenApi:
             log.error("change not replicated", request_id=call.request_id)
             return Deny(reason=Reason.NOT_REPLICATED)
 
+    async def _answer(self, operation: str, request: Request) -> Answer | Deny:
+        if operation in _FIRST_OWNER and request.owner != await self._store.first_owner():
+            needs = request.allow.route.permissions
+            note = f"This needs {' or '.join(needs)} on the first owner's user"
+            return Deny(reason=Reason.FORBIDDEN, needs=needs, note=note)
+        if operation in _CHANGES and (deny := self._authority.secret_denies(request)):
+            return deny
+        return await self._operations[operation](request)
+
     async def _list(self, request: Request) -> Answer | Deny:
         query = list_query(request.call.query)
         if isinstance(query, Deny):
             return query
         now = self._clock()
         page = await self._store.page(
-            request.allow.principal.token.owner,
+            request.owner,
             start=(query.page - 1) * query.per_page,
             count=query.per_page,
             descending=query.descending,
@@ -147,33 +170,26 @@ class UserTokenApi:
         last_used = await self._uses.last_used([token.id for token in page.tokens])
         return succeed(
             [show_token(token, self._groups, now, used) for token, used in zip(page.tokens, last_used, strict=True)],
-            result_info={
-                "page": query.page,
-                "per_page": query.per_page,
-                "count": len(page.tokens),
-                "total_count": page.total,
-                "total_pages": -(-page.total // query.per_page),
-            },
+            result_info=query.info(page.tokens, page.total),
         )
 
     async def _create(self, request: Request) -> Answer | Deny:
         now = self._clock()
-        draft = validate_token(request.call.body, self._groups, now, self._new_id)
+        draft = validate_token(request.call.body, self._groups, now, self._new_id, apis=self._apis)
         if isinstance(draft, tuple):
-            return _invalid(draft)
-        caller = request.allow.principal.token
+            return invalid(*draft)
         token_id = self._new_id()
-        secret = make_secret(caller.owner.kind, token_id, self._randomness(32))
+        secret = make_secret(request.owner.kind, token_id, self._randomness(32))
         token = lifecycle.issue(
             draft,
             token_id=token_id,
-            owner=caller.owner,
-            issued_by=caller.id,
+            owner=request.owner,
+            issued_by=request.allow.principal.token.id,
             digest=self._peppers.sign(secret),
             now=now,
         )
-        if too_large := _too_large(token):
-            return too_large
+        if deny := _too_large(token) or await self._authority.why_not(request, _grant(token)):
+            return deny
         raw = await self._store.create(token, request.actor, now)
         return self._show(token, raw, secret)
 
@@ -189,25 +205,34 @@ class UserTokenApi:
         return succeed(shown, fields=[("ETag", entity_tag(record.raw))])
 
     async def _update(self, request: Request) -> Answer | Deny:
-        def change(record: Record, now: float) -> Token | Deny:
-            draft = validate_token(request.call.body, self._groups, now, self._new_id, record.token)
+        async def change(record: Record, now: float) -> Token | Deny:
+            draft = validate_token(request.call.body, self._groups, now, self._new_id, record.token, apis=self._apis)
             if isinstance(draft, tuple):
-                return _invalid(draft)
+                return invalid(*draft)
             new = lifecycle.edit(record.token, draft, issued_by=request.allow.principal.token.id, now=now)
-            return _too_large(new) or new
+            if too_large := _too_large(new):
+                return too_large
+            if _only_ends(record.token, new):
+                return new
+            return await self._authority.why_not(request, _grant(new)) or new
 
         changed = await self._change(request, Action.UPDATE, change)
         return changed if isinstance(changed, Deny) else self._show(*changed)
 
     async def _roll(self, request: Request) -> Answer | Deny:
-        if faults := validate_roll(request.call.body):
-            return _invalid(faults)
+        overlap = validate_roll(request.call.body)
+        if isinstance(overlap, tuple):
+            return invalid(*overlap)
         caller = request.allow.principal.token
-        secret = make_secret(caller.owner.kind, request.token_id, self._randomness(32))
+        secret = make_secret(request.owner.kind, request.token_id, self._randomness(32))
 
-        def change(record: Record, now: float) -> Token:
-            digest = self._peppers.sign(secret)
-            return lifecycle.roll(record.token, digest, issued_by=caller.id, now=now)
+        async def change(record: Record, now: float) -> Token | Deny:
+            token = record.token
+            # Whoever rolls a token has it from then on; a token has itself already, and stays its maker's.
+            if token.id != caller.id and (deny := await self._authority.why_not(request, _grant(token))):
+                return deny
+            issued_by = token.issued_by if token.id == caller.id else caller.id
+            return lifecycle.roll(token, self._peppers.sign(secret), issued_by=issued_by, now=now, overlap=overlap)
 
         changed = await self._change(request, Action.ROLL, change)
         if isinstance(changed, Deny):
@@ -215,18 +240,80 @@ class UserTokenApi:
         return succeed(secret.reveal(), fields=[("ETag", entity_tag(changed[1]))])
 
     async def _delete(self, request: Request) -> Answer | Deny:
-        return await self._end(request, request.token_id, Action.DELETE)
+        cascade = is_cascade(request.call.query)
+        if isinstance(cascade, Deny):
+            return cascade
+        if not cascade:
+            return await self._end(request, request.token_id, Action.DELETE)
+        revoked = await self._end_descendants(request)
+        if isinstance(revoked, Deny):
+            return revoked
+        unconditional = Request(request.allow, msgspec.structs.replace(request.call, if_match=()))
+        ended = await self._end(unconditional, request.token_id, Action.DELETE)
+        return ended if isinstance(ended, Deny) else succeed({"id": request.token_id, "revoked": revoked})
+
+    async def _end_descendants(self, request: Request) -> list[str] | Deny:
+        """What the token has made is gone, and what that has made; returns their ids.
+
+        The token itself is switched off first, and is deleted when all this is done: what was interrupted can be done
+        again. A walk that finds none is the end: what still was under way when its maker was ended is found by it.
+        """
+
+        async def switch_off(record: Record, now: float) -> Token | Deny:
+            return msgspec.structs.replace(record.token, status=Status.DISABLED, modified_on=int(now))
+
+        changed = await self._change(request, Action.UPDATE, switch_off)
+        if isinstance(changed, Deny):
+            return changed
+        makers, revoked = {request.token_id}, list[str]()
+        while True:
+            found = 0
+            async for record in self._store.issued_by(makers):
+                token_id = record.token.id
+                if token_id != request.token_id:
+                    await self._delete_surely(request, record)
+                    makers.add(token_id)
+                    revoked.append(token_id)
+                    found += 1
+            if not found:
+                return revoked
+
+    async def _delete_surely(self, request: Request, record: Record) -> None:
+        found: Record | None = record
+        while found is not None:
+            try:
+                return await self._store.delete(found, Action.DELETE, request.actor, self._clock())
+            except Conflict:
+                found = await self._store.get(record.token.id)
+        return None
 
     async def _revoke_self(self, request: Request) -> Answer | Deny:
-        return await self._end(request, request.allow.principal.token.id, Action.REVOKE_SELF)
+        principal = request.allow.principal
+        if deny := _elsewhere(request):
+            return deny
+        if principal.digest.ends is None:
+            return await self._end(request, principal.token.id, Action.REVOKE_SELF)
+
+        async def end_overlap(record: Record, now: float) -> Token | Deny:
+            if principal.digest not in record.token.digests:
+                return _UNKNOWN_TOKEN  # rolled once more meanwhile: it is dead already
+            return lifecycle.end_overlap(record.token, principal.digest, now)
+
+        changed = await self._change(request, Action.REVOKE_SELF, end_overlap, principal.token.id)
+        return changed if isinstance(changed, Deny) else succeed({"id": changed[0].id}, messages=[_OVERLAP_ENDED])
 
     async def _verify(self, request: Request) -> Answer | Deny:
-        token = request.allow.principal.token
+        if deny := _elsewhere(request, strict=True):
+            return deny
+        token, ends = request.allow.principal.token, request.allow.principal.digest.ends
         result = {"id": token.id, "status": lifecycle.effective_status(token, self._clock())}
-        for key, moment in (("not_before", token.not_before), ("expires_on", token.expires_on)):
+        for key, moment in (
+            ("not_before", token.not_before),
+            ("expires_on", token.expires_on if ends is None else ends),
+        ):
             if moment is not None:
                 result[key] = format_timestamp(moment)
-        return succeed(result, messages=[_VALID])
+        return succeed(result, messages=[_VALID] if ends is None else [_VALID, _IN_OVERLAP])
 
     async def _permission_groups(self, request: Request) -> Answer | Deny:
         found = parameters(request.call.query)
@@ -246,24 +333,28 @@ class UserTokenApi:
         return await show_audit(self._trail, self._groups, request.call.query)
 
     async def _find(self, request: Request, token_id: str | None = None) -> Record | None:
-        """The record of a token that the caller's owner owns."""
+        """The record of a token of the owner that the call is about."""
         record = await self._store.get(token_id or request.token_id)
-        if record is None or record.token.owner != request.allow.principal.token.owner:
+        if record is None or record.token.owner != request.owner:
             return None
         return record
 
     async def _change(
-        self, request: Request, action: Action, change: Callable[[Record, float], Token | Deny]
+        self,
+        request: Request,
+        action: Action,
+        change: Callable[[Record, float], Awaitable[Token | Deny]],
+        token_id: str | None = None,
     ) -> tuple[Token, bytes] | Deny:
-        """Put what `change` makes of the token in its place."""
+        """Put what `change` makes of the token (the one in the path, unless another is named) in its place."""
 
         async def put(record: Record, now: float) -> tuple[Token, bytes] | Deny:
-            new = change(record, now)
+            new = await change(record, now)
             if isinstance(new, Deny):
                 return new
             return new, await self._store.replace(record, new, action, request.actor, now)
 
-        return await self._try(request, request.token_id, put)
+        return await self._try(request, token_id or request.token_id, put)
 
     async def _end(self, request: Request, token_id: str, action: Action) -> Answer | Deny:
         async def end(record: Record, now: float) -> Answer:
@@ -282,17 +373,17 @@ class UserTokenApi:
         """
         lock = self._turns.setdefault(token_id, asyncio.Lock())
         async with lock:
-            for _ in range(_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 record = await self._find(request, token_id)
                 if record is None:
                     return _NO_TOKEN
                 if not matches(request.call.if_match, record.raw):
-                    return _CHANGED
+                    return CHANGED
                 try:
                     return await step(record, self._clock())
                 except Conflict:
                     continue
-            return _CHANGED
+            return CHANGED
 
     def _show(self, token: Token, raw: bytes, secret: Sensitive | None = None) -> Answer:
         shown = show_token(token, self._groups, self._clock())
@@ -304,11 +395,30 @@ class UserTokenApi:
         return self._randomness(16).hex()
 
 
-def _invalid(faults: tuple[Fault, ...]) -> Deny:
-    return Deny(reason=Reason.INVALID_BODY, faults=faults)
+def _elsewhere(request: Request, *, strict: bool = False) -> Deny | None:
+    """Why a token is none of those that the path is about. What works for every token (not `strict`) under
+    `/user/tokens` works there for an account's too.
+    """
+    owner, account = request.allow.principal.token.owner, request.named("account_id")
+    if account is None:
+        return _UNKNOWN_TOKEN if strict and owner.kind is not OwnerKind.USER else None
+    return None if owner == request.owner else _UNKNOWN_TOKEN
+
+
+def _grant(token: Token) -> Grant:
+    return Grant(policies=token.policies, condition=token.condition, expires_on=token.expires_on)
+
+
+def _only_ends(old: Token, new: Token) -> bool:
+    """Whether all that `new` does is to be switched off: that gives nobody anything."""
+    return new.status is Status.DISABLED and _what_it_may(old) == _what_it_may(new)
+
+
+def _what_it_may(token: Token) -> tuple[object, ...]:
+    return without_ids(token.policies), token.condition, token.not_before, token.expires_on
 
 
 def _too_large(token: Token) -> Deny | None:
     if len(msgspec.json.encode(token)) <= LARGEST_DOCUMENT:
         return None
-    return _invalid((Fault("", f"the token is over {LARGEST_DOCUMENT // 1024} KiB as stored"),))
+    return invalid(Fault("", f"the token is over {LARGEST_DOCUMENT // 1024} KiB as stored"))

@@ -1,19 +1,21 @@
 """`zonegate token`: the commands that make, show, change and end tokens, through the token API."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from gateway.cli.answer import Answer
 from gateway.cli.caller import caller_of
 from gateway.cli.failure import help_without_command
+from gateway.cli.moment import SPANS, parse_span
 from gateway.cli.printable import printable
 from gateway.cli.refusal import answered
 from gateway.cli.table import accept_any_text, print_json, print_token, print_tokens, secret_lines
 from gateway.cli.token_creation import create
 from gateway.cli.token_draft import with_status
 from gateway.cli.token_edit import change_token, edit
-from gateway.cli.token_flag import Config, Json, TokenId
+from gateway.cli.token_flag import Config, Json, TokenId, WrongUse
+from gateway.tokens.validation import LONGEST_OVERLAP
 
 token = typer.Typer(invoke_without_command=True)
 
@@ -78,19 +80,39 @@ def verify(context: typer.Context, json: Json = False, config: Config = None) ->
 
 
 @token.command()
-def roll(context: typer.Context, token_id: TokenId, json: Json = False, config: Config = None) -> None:
-    """Give a token a new secret, shown once; the old one is dead at once.
+def roll(
+    context: typer.Context,
+    token_id: TokenId,
+    overlap: Annotated[
+        str | None,
+        typer.Option(metavar="SPAN", help=f"The old secret goes on so long beside the new one: {SPANS}, at most 30d."),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Give a token a new secret, shown once; the old one is dead at once, or after --overlap.
 
-    Example: [bold]zonegate token roll 0123456789abcdef0123456789abcdef[/bold]
+    Example: [bold]zonegate token roll 0123456789abcdef0123456789abcdef --overlap 1h[/bold]
     """
     with answered():
+        seconds = _overlap(overlap)
         caller = caller_of(context, config)
-        secret = caller.talk(lambda api: api.roll(token_id))
+        secret = caller.talk(lambda api: api.roll(token_id, seconds))
     if json:
         print_json({"id": token_id, "value": secret.reveal()})
         return
-    typer.echo(f"Token {token_id} has a new secret, and the old one is dead:")
+    old = f"goes on for {printable(overlap or '')}, or to the token's end" if seconds else "is dead"
+    typer.echo(f"Token {token_id} has a new secret, and the old one {old}:")
     typer.echo("\n".join(secret_lines(caller.url, secret)))
+
+
+def _overlap(text: str | None) -> int | None:
+    if text is None:
+        return None
+    seconds = parse_span(text)
+    if seconds is None or seconds > LONGEST_OVERLAP:
+        raise WrongUse(f"--overlap '{printable(text)}': a span of time, such as {SPANS}, and at most 30d")
+    return seconds
 
 
 def _set_status(context: typer.Context, token_id: str, status: str, config: Config) -> Answer:
@@ -128,14 +150,24 @@ def enable(context: typer.Context, token_id: TokenId, json: Json = False, config
 
 
 @token.command()
-def delete(context: typer.Context, token_id: TokenId, json: Json = False, config: Config = None) -> None:
+def delete(
+    context: typer.Context,
+    token_id: TokenId,
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="And all tokens that were made with it, and with those.")
+    ] = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
     """End a token for good, without a question.
 
     Example: [bold]zonegate token delete 0123456789abcdef0123456789abcdef[/bold]
     """
     with answered():
-        result: dict[str, Any] = caller_of(context, config).talk(lambda api: api.delete(token_id))
+        result: dict[str, Any] = caller_of(context, config).talk(lambda api: api.delete(token_id, cascade=cascade))
     if json:
         print_json(result)
-    else:
-        typer.echo(f"Token {token_id} is deleted.")
+        return
+    made = result.get("revoked")
+    others = f", and {len(made)} that were made with it" if isinstance(made, list) and made else ""
+    typer.echo(f"Token {token_id} is deleted{others}.")

@@ -16,6 +16,7 @@ from gateway.cli.token_flag import (
     Account,
     AllAccounts,
     AllZones,
+    Api,
     Config,
     ExceptZone,
     Expires,
@@ -45,6 +46,7 @@ def create(  # noqa: PLR0913 - a flag each
     all_accounts: AllAccounts = False,
     except_zone: ExceptZone = None,
     user: User = False,
+    api: Api = None,
     ip: Ip = None,
     not_ip: NotIp = None,
     not_before: NotBefore = None,
@@ -67,6 +69,7 @@ def create(  # noqa: PLR0913 - a flag each
         all_accounts=all_accounts,
         except_zone=except_zone,
         user=user,
+        api=api,
         ip=ip,
         not_ip=not_ip,
         not_before=not_before,
@@ -77,7 +80,7 @@ def create(  # noqa: PLR0913 - a flag each
             fail("standard input is no terminal, so nobody can be asked: --yes creates the token without a question")
         chosen = template_of(context, config, said.template)
         caller = caller_of(context, config)
-        facts = caller.talk(lambda api: facts_of(api, said, chosen))
+        facts = caller.talk(lambda client: facts_of(client, said, chosen))
         now = time.time()
         body = new_token(said, facts, now)
         draft = check(body, facts.groups, now, new_id)
@@ -91,7 +94,7 @@ def create(  # noqa: PLR0913 - a flag each
         if asks and not typer.confirm("Create this token?", err=json):
             typer.echo("Nothing was created.", err=json)
             raise typer.Exit(REFUSED)
-        answer, secret = caller.talk(lambda api: api.create(body))
+        answer, secret = caller.talk(lambda client: client.create(body))
     if json:
         print_json(answer.raw)
         return

@@ -18,6 +18,7 @@ from gateway.cli.token_flag import (
     Account,
     AllAccounts,
     AllZones,
+    Api,
     Config,
     ExceptZone,
     Expires,
@@ -68,6 +69,7 @@ def edit(  # noqa: PLR0913 - a flag each
     all_accounts: AllAccounts = False,
     except_zone: ExceptZone = None,
     user: User = False,
+    api: Api = None,
     ip: Ip = None,
     not_ip: NotIp = None,
     no_ip: Annotated[
@@ -102,6 +104,7 @@ def edit(  # noqa: PLR0913 - a flag each
         all_accounts=all_accounts,
         except_zone=except_zone,
         user=user,
+        api=api,
         ip=ip,
         not_ip=not_ip,
         no_ip=no_ip,
@@ -113,7 +116,7 @@ def edit(  # noqa: PLR0913 - a flag each
         if said == Flags():
             fail("nothing to change: say what, such as --name, --permission with --zone, --ip, --expires")
         chosen = template_of(context, config, said.template)
-        answer = caller_of(context, config).talk(lambda api: _edit(api, token_id, said, chosen))
+        answer = caller_of(context, config).talk(lambda client: _edit(client, token_id, said, chosen))
     print_token(answer, as_json=json)
 
 

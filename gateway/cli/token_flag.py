@@ -17,7 +17,8 @@ _LIMITS: Final = "From where, and when"
 _TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
-def _token_id(value: str) -> str:
+def token_id(value: str) -> str:
+    """`value`, if it is the id of a token; else the command ends."""
     if not _TOKEN_ID.fullmatch(value):
         fail(f"'{printable(value)}': not a token's id: 32 lower-case hex digits, as `zonegate token list` shows them")
     return value
@@ -33,7 +34,7 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-TokenId = Annotated[str, typer.Argument(metavar="ID", help="The token's id: 32 hex digits.", callback=_token_id)]
+TokenId = Annotated[str, typer.Argument(metavar="ID", help="The token's id: 32 hex digits.", callback=token_id)]
 
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Its name, for people; else the template's.")]
 TemplateName = Annotated[
@@ -68,6 +69,15 @@ ExceptZone = Annotated[
 User = Annotated[
     bool, typer.Option("--user", help="The user whom your own token belongs to.", rich_help_panel=_RESOURCES)
 ]
+Api = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--api",
+        metavar="NAME",
+        help="Only with this API, such as powerdns; may be repeated.",
+        rich_help_panel=_RESOURCES,
+    ),
+]
 Ip = Annotated[
     list[str] | None,
     typer.Option(metavar="CIDR", help="Works only from here; may be repeated.", rich_help_panel=_LIMITS),
@@ -96,6 +106,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     all_accounts: bool = False
     except_zone: tuple[str, ...] = ()
     user: bool = False
+    api: tuple[str, ...] = ()
     ip: tuple[str, ...] = ()
     not_ip: tuple[str, ...] = ()
     no_ip: bool = False
@@ -116,6 +127,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
                 self.all_accounts,
                 self.except_zone,
                 self.user,
+                self.api,
             )
         )
 

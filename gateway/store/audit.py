@@ -70,6 +70,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     owner_before: dict[str, Any] | None = None
     """The owner's record, where a token was made together with it."""
     owner_after: dict[str, Any] | None = None
+    zone: str = ""
+    """The zone that it was done to, as `ZonePin.key`."""
     readable: bool = True
 
 
@@ -77,6 +79,7 @@ _TEXTS: Final = (
     "action",
     "token",
     "owner",
+    "zone",
     "actor_token",
     "actor_owner",
     "address",

@@ -1,8 +1,8 @@
 """A copy of the documents in one file, and the way back (DESIGN 9: `zonegate store export` and `import`).
 
-JSON lines: a header, a line for each owner and each token, and an end with the counts and the SHA-256 of all lines
-before it. A token's place in its owner's list is kept, in microseconds. Documents hold digests, never secrets. Not in
-it: audit, use, freeze, and the number of changes, which belong to the one store.
+JSON lines: a header, a line for each owner and each token, then for each pinned zone, and an end with the counts and
+the SHA-256 of all lines before it. A token's place in its owner's list is kept, in microseconds. Documents hold
+digests, never secrets. Not in it: audit, use, freeze, and the number of changes, which belong to the one store.
 
 The store may be in use: what is copied is each document as it was when its turn came, not the store at one moment.
 """
@@ -13,6 +13,7 @@ import hashlib
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, Literal
@@ -23,8 +24,9 @@ from msgspec import Meta
 from gateway.access.compiled import compile_owner, compile_token
 from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
-from gateway.store.redis_store import Imported, RedisStore, decode, decode_owner, decode_token
+from gateway.store.redis_store import Imported, RedisStore, decode, decode_owner, decode_pin, decode_token
 from gateway.store.schema import STORE_SCHEMA
+from gateway.store.zone_pin import ZonePin
 from gateway.tokens.grammar import Grammar
 from gateway.tokens.owner import Owner, OwnerRef
 from gateway.tokens.permission_group import PermissionGroups
@@ -32,7 +34,7 @@ from gateway.tokens.token import Token
 from gateway.tokens.validation import validate_token
 
 FORMAT: Final = "zonegate-store"
-VERSION: Final = 1
+VERSION: Final = 2
 MOST_TOLD: Final = 1000
 """Documents that are told by name; the rest is counted."""
 _AT_ONCE: Final = 250
@@ -80,12 +82,19 @@ class TokenLine(msgspec.Struct, frozen=True, tag_field="kind", tag="token"):
     document: msgspec.Raw
 
 
+class ZoneLine(msgspec.Struct, frozen=True, tag_field="kind", tag="zone"):
+    """A zone's pin (since version 2): behind all tokens."""
+
+    document: msgspec.Raw
+
+
 class End(msgspec.Struct, frozen=True, tag_field="kind", tag="end"):
     """The last line."""
 
     owners: int
     tokens: int
     sha256: str
+    zones: int = 0
 
 
 _BEGINNING: Final = f'{{"format":"{FORMAT}"'.encode()
@@ -93,10 +102,10 @@ _BEGINNING: Final = f'{{"format":"{FORMAT}"'.encode()
 _NO_BACKUP: Final = "not a file of `zonegate store export`"
 _encoder: Final = msgspec.json.Encoder()
 _header: Final = msgspec.json.Decoder(Header)
-_line: Final = msgspec.json.Decoder(OwnerLine | TokenLine | End)
+_line: Final = msgspec.json.Decoder(OwnerLine | TokenLine | ZoneLine | End)
 
 
-def _encode(line: Header | OwnerLine | TokenLine | End) -> bytes:
+def _encode(line: Header | OwnerLine | TokenLine | ZoneLine | End) -> bytes:
     return _encoder.encode(line) + b"\n"
 
 
@@ -115,6 +124,7 @@ class Exported(msgspec.Struct, frozen=True):
     resumed: int
     seen: int
     left_out: tuple[str, ...]
+    zones: int = 0
 
 
 class _Last(msgspec.Struct, frozen=True):
@@ -143,6 +153,7 @@ class _Output:
         self.begun = False
         self.owners = 0
         self.tokens = 0
+        self.zones = 0
         self.first_owner: tuple[float, bytes] | None = None
         self.last_owner: tuple[float, bytes] | None = None
         """Place and owner of the last line of an owner."""
@@ -160,8 +171,12 @@ class _Output:
         self._write(_encode(TokenLine(place, _one_line(raw))))
         self._count(token, place)
 
+    def zone(self, raw: bytes) -> None:
+        self._write(_encode(ZoneLine(_one_line(raw))))
+        self.zones += 1
+
     def end(self) -> None:
-        self._write(_encode(End(self.owners, self.tokens, self._sha256.hexdigest())))
+        self._write(_encode(End(self.owners, self.tokens, self._sha256.hexdigest(), self.zones)))
         self.flush()
 
     def flush(self) -> None:
@@ -204,8 +219,8 @@ class _Output:
                     found = _read_line(line)
                 except BackupError:
                     break
-                if isinstance(found, End):
-                    break
+                if isinstance(found, End) or isinstance(found[0], ZonePin):
+                    break  # zones are few, and in no order to go on in
                 self._count(found[0], found[1])
             self._sha256.update(line)
             whole += len(line)
@@ -315,7 +330,7 @@ async def export(
             await walk.run()
     except _NotWrittenError as not_written:
         raise not_written.error from None
-    return Exported(output.owners, output.tokens, resumed, walk.seen, tuple(walk.left_out.values()))
+    return Exported(output.owners, output.tokens, resumed, walk.seen, tuple(walk.left_out.values()), output.zones)
 
 
 # KEYS  1 a sorted set
@@ -364,6 +379,7 @@ class _Export:
                 await self._tokens(owner, None)
             elif owner == last.owner:
                 await self._tokens(owner, last)
+        await self._zones()
         self._output.end()
         self._progress(self._all, self._all)
 
@@ -447,6 +463,22 @@ class _Export:
             self._output.flush()
             self._progress(min(self._output.owners + self._output.tokens, self._all), self._all)
 
+    async def _zones(self) -> None:
+        prefix, done = keys.zone_key(""), set[bytes]()
+        async for names in self._scan(f"{prefix}*"):
+            fresh = [name for name in names if name not in done]  # SCAN may show a key twice
+            done.update(fresh)
+            for name, raw in zip(fresh, await self._client.mget(fresh) if fresh else (), strict=True):
+                if raw is None:
+                    continue
+                try:
+                    pin = decode_pin(raw, _text(name).removeprefix(prefix))
+                except StoreUnavailable as error:
+                    self._leave_out(_text(name), str(error))
+                    continue
+                if self._is_good(pin, _text(name)):
+                    self._output.zone(raw)
+
     async def _entries(self, name: str, after: tuple[float, bytes] | None) -> AsyncIterator[list[tuple[float, bytes]]]:
         """What the sorted set holds behind `after`, a batch at a time; what others do meanwhile leaves none out."""
         cursor = last = after
@@ -461,7 +493,7 @@ class _Export:
                 return
             cursor, last = batch[-1], fresh[-1] if fresh else last
 
-    def _is_good(self, document: Token | Owner, key: str) -> bool:
+    def _is_good(self, document: Token | Owner | ZonePin, key: str) -> bool:
         """Whether a line about it would be imported."""
         fault = _fault(document)
         if fault:
@@ -493,8 +525,8 @@ def _ref(owner: str) -> OwnerRef:
 # Reading a file.
 
 
-Document = tuple[Token | Owner, int, bytes]
-"""What a line says: a document, its place, and its bytes."""
+Document = tuple[Token | Owner | ZonePin, int, bytes]
+"""What a line says: a document, its place (a zone has none: 0), and its bytes."""
 
 
 def _read_header(line: bytes) -> Header:
@@ -515,18 +547,27 @@ def _read_line(line: bytes) -> Document | End:
         if isinstance(found, End):
             return found
         raw = bytes(found.document)
-        document = decode(raw, Token) if isinstance(found, TokenLine) else decode(raw, Owner)
+        document: Token | Owner | ZonePin
+        match found:
+            case TokenLine():
+                document = decode(raw, Token)
+            case OwnerLine():
+                document = decode(raw, Owner)
+            case ZoneLine():
+                document = decode(raw, ZonePin)
     except StoreUnavailable as error:
         raise BackupError(str(error)) from None
     except _UNREADABLE:
         raise BackupError("cannot be read") from None
     if fault := _fault(document):
         raise BackupError(fault)
-    return document, found.place, raw
+    return document, 0 if isinstance(found, ZoneLine) else found.place, raw
 
 
-def _fault(document: Token | Owner) -> str | None:
+def _fault(document: Token | Owner | ZonePin) -> str | None:
     """Why no gateway could use it, or none could have made it; names of keys are made of the ids."""
+    if isinstance(document, ZonePin):
+        return _fault_in_pin(document)
     owner = document.owner if isinstance(document, Token) else document.ref
     if isinstance(document, Token) and not Grammar.ID.accepts(document.id.encode()):
         return "a token's id is none"
@@ -540,6 +581,14 @@ def _fault(document: Token | Owner) -> str | None:
     except ValueError as error:
         return str(error)
     return _fault_in_name(document.name)
+
+
+def _fault_in_pin(pin: ZonePin) -> str | None:
+    if not Grammar.NAME.accepts(pin.api.encode()):
+        return "an API's name is none"
+    if not Grammar.DNS_NAME.accepts(pin.zone.replace("/", "=2F").encode()):
+        return "a zone's name is none"
+    return None if Grammar.NAME.accepts(pin.account.encode()) else "an account's id is none"
 
 
 _NO_GROUPS: Final = PermissionGroups(())
@@ -562,6 +611,7 @@ class Checked(msgspec.Struct, frozen=True):
     tokens: int
     peppers: tuple[str, ...]
     useless: int
+    zones: int = 0
 
 
 def verify(file: IO[bytes], peppers: Collection[str], progress: Progress = lambda _, __: None) -> Checked:
@@ -571,7 +621,8 @@ def verify(file: IO[bytes], peppers: Collection[str], progress: Progress = lambd
     line = file.readline(_LONGEST_LINE)
     header = _read_header(line)
     sha256 = hashlib.sha256(line)
-    owners = tokens = useless = 0
+    counts: Counter[type] = Counter()
+    useless = 0
     missing: set[str] = set()
     end = None
     for number, line in _numbered_lines(file):
@@ -585,22 +636,25 @@ def verify(file: IO[bytes], peppers: Collection[str], progress: Progress = lambd
             end = found
             continue
         sha256.update(line)
+        counts[type(found[0])] += 1
         if isinstance(found[0], Token):
-            tokens += 1
             needed = {digest.key for digest in found[0].digests} - {"", *peppers}
             missing |= needed
             useless += bool(needed) and needed == {digest.key for digest in found[0].digests}
-        else:
-            owners += 1
         if number % _AT_ONCE == 0:
             progress(file.tell(), size)
     if end is None:
         raise BackupError("was cut off: its last line is missing")
-    if (end.owners, end.tokens) != (owners, tokens):
-        raise BackupError(f"should have {end.owners} owners and {end.tokens} tokens, and has {owners} and {tokens}")
+    said, there = (end.owners, end.tokens, end.zones), (counts[Owner], counts[Token], counts[ZonePin])
+    if said != there:
+        raise BackupError(f"should have {_count_in_words(*said)}, and has {_count_in_words(*there)}")
     if end.sha256 != sha256.hexdigest():
         raise BackupError("was changed: its SHA-256 is not the one in its last line")
-    return Checked(header, owners, tokens, tuple(sorted(missing)), useless)
+    return Checked(header, *there[:2], tuple(sorted(missing)), useless, there[2])
+
+
+def _count_in_words(owners: int, tokens: int, zones: int) -> str:
+    return f"{owners} owners and {tokens} tokens{f' and {zones} zones' if zones else ''}"
 
 
 def _numbered_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -709,14 +763,20 @@ class _Load:
             if not is_done:
                 self._refuse(change.document, "was changed meanwhile, and was left as it is")
 
-    def _refuse(self, document: Token | Owner, why: str) -> None:
+    def _refuse(self, document: Token | Owner | ZonePin, why: str) -> None:
         self.refused_count += 1
         if len(self.refused) < MOST_TOLD:
             self.refused.append(f"{_key(document)}: {why}")
 
 
-def _key(document: Token | Owner) -> str:
-    return keys.token_key(document.id) if isinstance(document, Token) else keys.owner_key(document.ref.key)
+def _key(document: Token | Owner | ZonePin) -> str:
+    match document:
+        case Token():
+            return keys.token_key(document.id)
+        case Owner():
+            return keys.owner_key(document.ref.key)
+        case ZonePin():
+            return keys.zone_key(document.key)
 
 
 def _equal(ours: bytes, theirs: bytes | None) -> bool:
@@ -728,9 +788,9 @@ def _equal(ours: bytes, theirs: bytes | None) -> bool:
     return False
 
 
-def _may_replace(document: Token | Owner, there: bytes) -> bool:
+def _may_replace(document: Token | Owner | ZonePin, there: bytes) -> bool:
     """Not a token by another owner's: it would stay in that one's lists. What cannot be read may be replaced."""
-    if isinstance(document, Owner):
+    if not isinstance(document, Token):
         return True
     with contextlib.suppress(StoreUnavailable):
         return decode(there, Token).owner == document.owner

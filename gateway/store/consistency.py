@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from gateway.access.ports import Action, StoreUnavailable
 from gateway.store import keys
-from gateway.store.redis_store import RedisStore, decode_owner, decode_token
+from gateway.store.redis_store import RedisStore, decode_owner, decode_pin, decode_token
 from gateway.tokens.grammar import Grammar
 from gateway.tokens.owner import OwnerRef
 from gateway.tokens.token import Token
@@ -36,6 +36,7 @@ class Kind(StrEnum):
     LIVING = keys.living_key("")
     ENDS = keys.ends_key("")
     OWNER = keys.owner_key("")
+    ZONE = keys.zone_key("")
     EXPIRIES = keys.EXPIRIES
     OWNERS = keys.OWNERS
     AUDIT = keys.AUDIT
@@ -51,6 +52,7 @@ _TYPES: Final = {
     Kind.LIVING: "zset",
     Kind.ENDS: "zset",
     Kind.OWNER: "string",
+    Kind.ZONE: "string",
     Kind.EXPIRIES: "zset",
     Kind.OWNERS: "zset",
     Kind.AUDIT: "stream",
@@ -260,6 +262,7 @@ class _Walk:
                 found[kind].append(name)
         await self._tokens(found[Kind.TOKEN])
         await self._owners(found[Kind.OWNER])
+        await self._zones(found[Kind.ZONE])
         await self._uses(found[Kind.USE])
         for kind in (Kind.TOKENS, Kind.LIVING, Kind.ENDS, Kind.EXPIRIES, Kind.OWNERS):
             for name in found[kind]:
@@ -334,6 +337,15 @@ class _Walk:
             place = document.issued_on * 1_000_000
             if await self._script(_UNLISTED, [name, keys.OWNERS], [owner, raw, place, self._mend]):
                 self._tell(name, f"is not in {keys.OWNERS}", mended=self._repair)
+
+    async def _zones(self, names: Sequence[bytes]) -> None:
+        for name, raw in zip(names, await self._read(names), strict=True):
+            if raw is None:
+                continue
+            try:
+                decode_pin(raw, _text(_rest(name, Kind.ZONE)))
+            except StoreUnavailable as error:
+                self._tell(name, str(error))
 
     async def _uses(self, names: Sequence[bytes]) -> None:
         pipe = self._client.pipeline(transaction=False)

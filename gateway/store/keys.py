@@ -10,10 +10,11 @@
 | `{zg}:use:<id>` | hash | when, from where and how often the token was used |
 | `{zg}:owner:<owner>` | string | the owner's document; `<owner>` is `user:<id>` or `account:<id>` |
 | `{zg}:owners` | sorted set | owners by moment of issue |
+| `{zg}:zone:<api>:<zone>` | string | what an operator has put down of a zone: its account |
 | `{zg}:audit` | stream | one entry a change |
 | `{zg}:audit-denied` | stream | one entry a refused call of the token API |
 | `{zg}:seq` | number | of changes so far |
-| `{zg}:changed` | channel | `<seq> <what>`, one message a change: `token:<id>`, `owner:<owner>`, `freeze`, `thaw` |
+| `{zg}:changed` | channel | `<seq> <what>`, one message a change; what: see `TokenLookup.told` |
 | `{zg}:meta` | hash | `schema`, `generation`, `peppers`, `frozen` |
 | `{zg}:probe` | none | never written: a write command on it shows whether the server takes writes |
 """
@@ -64,3 +65,8 @@ def ends_key(owner: str) -> str:
 def owner_key(owner: str) -> str:
     """Where an owner's document is; `owner` is `OwnerRef.key`."""
     return f"{TAG}:owner:{owner}"
+
+
+def zone_key(zone: str) -> str:
+    """Where the pin of a zone is; `zone` is `ZonePin.key`."""
+    return f"{TAG}:zone:{zone}"

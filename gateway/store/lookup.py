@@ -18,6 +18,7 @@ from gateway.store.guessing import MOST_UNKNOWN, WINDOW, GuessLimit, Network, ne
 from gateway.store.redis_store import decode_owner
 from gateway.store.trust import Trust
 from gateway.tokens.condition import Address
+from gateway.tokens.owner import owner_without_record
 from gateway.tokens.token import Token
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,8 @@ class TokenLookup:
         self.counts = Counts()
         self.on_change: list[Callable[[], None]] = []
         """Told that tokens which were allowed may not be any more."""
+        self.on_zone: list[Callable[[str], None]] = []
+        """Told which zone's pin has changed (`<api>:<zone>`), before those above; "": any may have."""
 
     # Looking.
 
@@ -221,21 +224,25 @@ class TokenLookup:
     def _owner(self, token: Token, raw: bytes | None) -> OwnerCell:
         cell = self.cache.owner_cell(token.owner.key, raw)
         if cell is None:
-            compiled = compile_owner(decode_owner(raw, token.owner)) if raw is not None else None
-            cell = OwnerCell(raw, compiled)
+            owner = decode_owner(raw, token.owner) if raw is not None else owner_without_record(token.owner)
+            cell = OwnerCell(raw, compile_owner(owner) if owner is not None else None)
             self.cache.put_owner(token.owner.key, cell)
         return cell
 
     # What is told.
 
     def told(self, what: str) -> None:
-        """`what` has changed: `token:<id>`, `owner:<owner>`, `freeze`, `thaw`; anything else may be everything."""
+        """`what` has changed: `token:<id>`, `owner:<owner>`, `zone:<api>:<zone>`, `freeze`, `thaw`; anything else may
+        be everything.
+        """
         kind, _, name = what.partition(":")
         match kind:
             case "token":
                 self.cache.forget(name)
             case "owner":
                 self.cache.forget_owner(name)
+            case "zone":
+                self._tell_of_zone(name)
             case "freeze":
                 self.frozen = True
             case "thaw":
@@ -249,8 +256,13 @@ class TokenLookup:
         """Nobody knows what has changed."""
         self.counts.flushes += 1
         self.cache.flush()
+        self._tell_of_zone("")
         for tell in self.on_change:
             tell()
+
+    def _tell_of_zone(self, zone: str) -> None:
+        for tell in self.on_zone:
+            tell(zone)
 
     def found(self, address: str) -> None:
         """What is remembered may be believed from now on."""

@@ -1,20 +1,21 @@
 """Tokens and owners in Redis or Valkey, through `redis.asyncio`."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from redis.exceptions import ResponseError
 
-from gateway.access.ports import Action, Actor, Conflict, Denied, NotReplicated, Page, StoreUnavailable
+from gateway.access.ports import Action, Actor, Conflict, Denied, NotReplicated, OwnerPage, Page, StoreUnavailable
 from gateway.access.principal import Record
 from gateway.store import keys, scripts
 from gateway.store.failure import is_elsewhere, mapped
 from gateway.store.primary import Clients, Primary
 from gateway.store.schema import STORE_SCHEMA, migrate
-from gateway.tokens.owner import Owner, OwnerRef
+from gateway.store.zone_pin import PIN_SCHEMA, ZonePin
+from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, owner_without_record
 from gateway.tokens.token import SCHEMA, Token
 
 _WAIT_MILLISECONDS: Final = 1000
@@ -22,13 +23,17 @@ _WAIT_MILLISECONDS: Final = 1000
 LONGEST_NUMBER: Final = 19
 """Digits of what Redis counts to."""
 _SWEPT_AT_ONCE: Final = 1000
+_OWNERS_AT_ONCE: Final = 100
 _NOBODY: Final = Actor(token_id="", owner="", address="", request_id="")
+_BESIDE: Final = {Action.RECOVER: "recover", Action.OWNER_CREATE: "beside"}
+"""Which owners may be there already: see `INITIALISE`."""
 
-T = TypeVar("T", Token, Owner)
+T = TypeVar("T", Token, Owner, ZonePin)
 _encoder: Final = msgspec.json.Encoder()
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
-    type_: msgspec.json.Decoder(type_) for type_ in (Token, Owner)
+    type_: msgspec.json.Decoder(type_) for type_ in (Token, Owner, ZonePin)
 }
+_SCHEMAS: Final[dict[type, int]] = {Token: SCHEMA, Owner: SCHEMA, ZonePin: PIN_SCHEMA}
 
 
 class StoreRefused(Exception):  # noqa: N818 - it says what is the case
@@ -58,8 +63,8 @@ def decode(raw: bytes, type_: type[T]) -> T:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         msg = f"a document of the type {type_.__name__} cannot be read"
         raise StoreUnavailable(msg) from error
-    if document.schema > SCHEMA:
-        msg = f"a document has schema {document.schema}; this version knows {SCHEMA}"
+    if document.schema > _SCHEMAS[type_]:
+        msg = f"a document has schema {document.schema}; this version knows {_SCHEMAS[type_]}"
         raise StoreUnavailable(msg)
     return document
 
@@ -81,6 +86,24 @@ def decode_owner(raw: bytes, ref: OwnerRef) -> Owner:
     return owner
 
 
+def decode_pin(raw: bytes, key: str) -> ZonePin:
+    """The pin of the zone `key`. Raises StoreUnavailable, also when the document is another zone's."""
+    pin = decode(raw, ZonePin)
+    if pin.key != key:
+        raise StoreUnavailable("a zone's document is another zone's than its key says")
+    return pin
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """The part of a token's document that says who made it."""
+
+    id: str
+    issued_by: str = ""
+
+
+_made: Final = msgspec.json.Decoder(_Made)
+
+
 class _Change(msgspec.Struct, frozen=True):
     """A script to run, `what` it changes, and the audit's entry about it."""
 
@@ -96,11 +119,9 @@ class _Change(msgspec.Struct, frozen=True):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """A token's or an owner's document to store as it is (`raw`), at a given place in the list, for exactly `old` (b"":
-    none).
-    """
+    """A document to store as it is (`raw`), at a given place in its list, for exactly `old` (b"": none)."""
 
-    document: Token | Owner
+    document: Token | Owner | ZonePin
     raw: bytes
     place: int
     old: bytes
@@ -235,7 +256,7 @@ class RedisStore:
         if found is None:
             return None
         token, raw, owner_raw = found
-        owner = decode_owner(owner_raw, token.owner) if owner_raw is not None else None
+        owner = decode_owner(owner_raw, token.owner) if owner_raw is not None else owner_without_record(token.owner)
         return Record(token=token, owner=owner, raw=raw)
 
     async def read(self, token_ids: Sequence[str]) -> list[tuple[Token, bytes, bytes | None] | StoreUnavailable | None]:
@@ -318,6 +339,30 @@ class RedisStore:
         )
         return raw
 
+    async def issued_by(self, makers: Collection[str]) -> AsyncGenerator[Record, None]:
+        """See `TokenStore.issued_by`. It goes through all tokens of the store, a batch at a time: nothing lists them by
+        their makers. Without their owners; one that cannot be read is passed over: it lets nobody in.
+        """
+        await self._ready()
+        cursor = 0
+        while True:
+            async with self.using() as clients:
+                client: Any = clients.writer  # whose time limit is the longer one
+                cursor, names = await client.scan(cursor, match=keys.token_key("*"), count=_SWEPT_AT_ONCE)
+                raws = await client.mget(names) if names else []
+            found = []
+            for raw in raws:
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    made = _made.decode(raw or b"")
+                    found += [made.id] if made.issued_by in makers else []
+            for each in await self.read(found) if found else ():
+                if each is not None and not isinstance(each, StoreUnavailable):
+                    token, raw, _ = each
+                    if token.issued_by in makers:  # not rolled by somebody else meanwhile
+                        yield Record(token=token, owner=None, raw=raw)
+            if cursor == 0:
+                return
+
     async def initialise(self, owner: Owner, token: Token, now: float) -> None:
         """See `TokenStore.initialise`."""
         await self._initialise(owner, token, Action.INIT, now)
@@ -326,19 +371,37 @@ class RedisStore:
         """Store `owner` anew, and one more token of it."""
         await self._initialise(owner, token, Action.RECOVER, now)
 
+    async def create_owner(self, owner: Owner, token: Token, by: Actor, now: float) -> None:
+        """Store a new owner beside those that are there, and its first token. Raises Conflict if its id is taken."""
+        await self._initialise(owner, token, Action.OWNER_CREATE, now, by)
+
     async def first_owner(self) -> OwnerRef | None:
-        """The owner that `init` made, or None. Raises StoreUnavailable."""
+        """The owner that `init` made: the first user that there is; without one the first account, or None."""
+        await self._ready()
+        found: list[OwnerRef] = []
+        async with self.using() as clients:
+            reader: Any = clients.reader
+            while names := await reader.zrange(keys.OWNERS, len(found), len(found) + _OWNERS_AT_ONCE - 1):
+                found += [_owner_ref(name) for name in names]
+                for ref in found[-len(names) :]:
+                    if ref.kind is OwnerKind.USER:
+                        return ref
+        return found[0] if found else None
+
+    async def owners(self, *, start: int, count: int, descending: bool) -> OwnerPage:
+        """Owners `start` to `start + count`, oldest first, or newest first. Raises StoreUnavailable."""
         await self._ready()
         async with self.using() as clients:
             reader: Any = clients.reader
-            names = await reader.zrange(keys.OWNERS, 0, 0)
-        if not names:
-            return None
-        kind, _, owner_id = names[0].decode().partition(":")
-        return msgspec.convert({"kind": kind, "id": owner_id}, OwnerRef)
+            total = await reader.zcard(keys.OWNERS)
+            names = await reader.zrange(keys.OWNERS, start, start + count - 1, desc=descending)
+            found = await reader.mget([keys.owner_key(name.decode()) for name in names]) if names else []
+        return OwnerPage(tuple(decode(raw, Owner) for raw in found if raw is not None), total)
 
-    async def _initialise(self, owner: Owner, token: Token, action: Action, now: float) -> None:
-        by = msgspec.structs.replace(_NOBODY, owner=owner.ref.key)
+    async def _initialise(
+        self, owner: Owner, token: Token, action: Action, now: float, by: Actor | None = None
+    ) -> None:
+        by = by or msgspec.structs.replace(_NOBODY, owner=owner.ref.key)
         raw = _encoder.encode(owner)
         entry = {
             **_entry(action, by, token.id, before=None, after=token),
@@ -354,7 +417,7 @@ class RedisStore:
                 _encoder.encode(token),
                 raw,
                 owner.ref.key,
-                "recover" if action is Action.RECOVER else "",
+                _BESIDE.get(action, ""),
             ],
             entry,
             now,
@@ -395,16 +458,17 @@ class RedisStore:
         )
         return raw
 
+    async def change_zone(  # noqa: PLR0913, PLR0917 - what, in whose place, and who says so
+        self, zone: str, old: bytes, new: bytes, action: Action, by: Actor, now: float
+    ) -> None:
+        """Put `new` (b"": nothing) in the place of exactly `old` (b"": none) as the pin of `zone`, else Conflict."""
+        await self._change_one(_zone_change(zone, old, new, action, by), now)
+
     async def import_all(self, documents: Sequence[Imported], now: float) -> list[bool]:
         """Put each document in the place of its `old`, all in one go; says of each whether it was done: its document
         was `old` still. What is in a list already keeps its place there.
         """
-        changes = [
-            _import_token(each, each.document, now)
-            if isinstance(each.document, Token)
-            else _import_owner(each, each.document)
-            for each in documents
-        ]
+        changes = [_import(each, now) for each in documents]
         return [number != 0 for number in await self._change_all(changes, now)]
 
     async def relist(self, token: Token, raw: bytes, now: float) -> bool:
@@ -455,7 +519,10 @@ class RedisStore:
         now: float,
     ) -> None:
         """Run `script`; `what` it changes is told to all, to this process first."""
-        if not all(await self._change_all([_Change(script, what, names, arguments, entry)], now)):
+        await self._change_one(_Change(script, what, names, arguments, entry), now)
+
+    async def _change_one(self, change: "_Change", now: float) -> None:
+        if not all(await self._change_all([change], now)):
             raise Conflict
 
     async def _change_all(self, changes: Sequence["_Change"], now: float) -> list[int]:
@@ -506,6 +573,15 @@ class RedisStore:
         await self.primary.close()
 
 
+def _owner_ref(name: bytes) -> OwnerRef:
+    """Who is called so in the list of owners. Raises StoreUnavailable."""
+    kind, _, owner_id = name.decode("utf-8", "replace").partition(":")
+    try:
+        return msgspec.convert({"kind": kind, "id": owner_id}, OwnerRef)
+    except msgspec.ValidationError:
+        raise StoreUnavailable("the list of owners holds something else") from None
+
+
 def _number(text: bytes) -> int:
     """`text` as a number that the store counts with. Raises ValueError."""
     if not text.isdigit() or len(text) > LONGEST_NUMBER:
@@ -544,6 +620,26 @@ def _token_keys(token: Token) -> list[str]:
 def _token_arguments(token: Token, now: float, place: int | None = None) -> list[Any]:
     place = int(now * 1_000_000) if place is None else place
     return [token.id, place, "" if token.expires_on is None else token.expires_on, now]
+
+
+def _import(imported: Imported, now: float) -> _Change:
+    match imported.document:
+        case Token() as token:
+            return _import_token(imported, token, now)
+        case Owner() as owner:
+            return _import_owner(imported, owner)
+        case ZonePin() as pin:
+            return _zone_change(pin.key, imported.old, imported.raw, Action.IMPORT, _NOBODY)
+
+
+def _zone_change(zone: str, old: bytes, new: bytes, action: Action, by: Actor) -> _Change:
+    return _Change(
+        scripts.CHANGE_DOCUMENT,
+        (f"zone:{zone}",),
+        [keys.zone_key(zone)],
+        [new, old],
+        {**_who(action, by, ""), "zone": zone, "before": old, "after": new},
+    )
 
 
 def _import_token(imported: Imported, token: Token, now: float) -> _Change:

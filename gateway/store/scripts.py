@@ -83,13 +83,14 @@ return 1
 )
 
 # As CHANGE, and KEYS 9 owner's document, 10 owners; arg 6 the owner's document, 7 the owner,
-# 8 "recover" to go on although there is an owner.
-# Returns 0 when there is one.
+# 8 "recover" to go on whatever owners there are, "beside" to go on if this one is not there, "" if none is.
+# Returns 0 when it does not go on.
 INITIALISE: Final = (
     COMMON
     + _TOKEN
     + """
-if arg(8) ~= 'recover' and redis.call('EXISTS', KEYS[10]) == 1 then return 0 end
+if arg(8) == '' and redis.call('EXISTS', KEYS[10]) == 1 then return 0 end
+if arg(8) == 'beside' and redis.call('EXISTS', KEYS[9]) == 1 then return 0 end
 local number = tell()
 redis.call('SET', KEYS[9], arg(6))
 redis.call('ZADD', KEYS[10], 'NX', arg(2), arg(7))
@@ -113,6 +114,19 @@ else
   redis.call('ZADD', KEYS[4], 'NX', arg(2), arg(1))
   redis.call('SET', KEYS[3], arg(3))
 end
+return number
+"""
+)
+
+# KEYS  3 document
+# arg   1 the new document ("" = delete), 2 the document as it was read ("" = not there)
+# Returns as CHANGE.
+CHANGE_DOCUMENT: Final = (
+    COMMON
+    + """
+if (redis.call('GET', KEYS[3]) or '') ~= arg(2) then return 0 end
+local number = tell()
+if arg(1) == '' then redis.call('DEL', KEYS[3]) else redis.call('SET', KEYS[3], arg(1)) end
 return number
 """
 )

@@ -9,8 +9,9 @@ from cloudflare import Cloudflare
 from support.processes import Gateway
 from support.records import group_id, zone
 
-from gateway.demo.dataset import ZONES
+from gateway.demo.dataset import ACCOUNTS, ZONES
 
+ACCOUNT = ACCOUNTS["Alpha Ltd"]
 ALPHA, BETA = ZONES["alpha.example"], ZONES["beta.example"]
 
 
@@ -105,6 +106,41 @@ def test_records_are_managed_through_the_gateway(gateway: Gateway, first: Cloudf
         dns.dns.records.batch(zone_id=ALPHA, deletes=[{"id": record.id}])
         with pytest.raises(cloudflare.NotFoundError):
             dns.dns.records.get(record.id, zone_id=ALPHA)
+
+
+def test_an_account_s_token_lives_its_whole_life(gateway: Gateway, first: Cloudflare) -> None:
+    tokens = first.accounts.tokens
+    made = tokens.create(account_id=ACCOUNT, name="life", policies=[dns_policy()], expires_on="2099-01-01T00:00:00Z")
+    assert made.value is not None
+    assert made.value.startswith("zga_")
+
+    with client(gateway, made.value) as own:
+        verified = own.accounts.tokens.verify(account_id=ACCOUNT)
+        assert (verified.id, verified.status) == (made.id, "active")
+        with pytest.raises(cloudflare.AuthenticationError):
+            own.user.tokens.verify()
+        assert list(own.dns.records.list(zone_id=ALPHA))
+        with pytest.raises(cloudflare.PermissionDeniedError):
+            own.accounts.tokens.create(account_id=ACCOUNT, name="no", policies=[dns_policy()])
+
+    assert tokens.get(made.id, account_id=ACCOUNT).name == "life"
+    assert made.id in {token.id for token in tokens.list(account_id=ACCOUNT)}
+    assert made.id not in {token.id for token in first.user.tokens.list()}
+    changed = tokens.update(made.id, account_id=ACCOUNT, name="renamed", policies=[dns_policy()], status="disabled")
+    assert (changed.name, changed.status) == ("renamed", "disabled")
+    tokens.update(made.id, account_id=ACCOUNT, name="renamed", policies=[dns_policy()], status="active")
+
+    fresh = tokens.value.update(made.id, account_id=ACCOUNT)
+    with client(gateway, fresh) as own:
+        assert own.accounts.tokens.verify(account_id=ACCOUNT).id == made.id
+    groups = tokens.permission_groups.list(account_id=ACCOUNT, name="Logs Read")
+    assert {group.name for group in groups} == {"Logs Read"}
+
+    deleted = tokens.delete(made.id, account_id=ACCOUNT)
+    assert deleted is not None
+    assert deleted.id == made.id
+    with pytest.raises(cloudflare.NotFoundError):
+        tokens.get(made.id, account_id=ACCOUNT)
 
 
 REFUSALS: list[Any] = [

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from support.processes import UPSTREAM_SECRET, Gateway, alive, running
 from support.records import group_id, zone
 
+from gateway.app import policy_root
 from gateway.demo.dataset import ZONES
 
 
@@ -73,6 +75,19 @@ def test_config_may_stand_before_or_behind_the_command(idle: Gateway) -> None:
     before = idle.command("--config", str(idle.config), "serve")
     behind = idle.command("serve", "--config", str(idle.config))
     assert (before.returncode, before.stderr) == (behind.returncode, behind.stderr)
+
+
+def test_broken_policies_are_one_line_with_their_first_fault_and_exit_code_2(idle: Gateway, tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    copytree(policy_root(""), policies)
+    (policies / "apis" / "a.toml").write_text("name =")
+    (policies / "apis" / "b.toml").write_text("name =")
+    idle.config.write_text(f"policies.dir = '{policies}'\n")
+    done = idle.command("serve", "--config", str(idle.config))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "apis/a.toml: not TOML" in done.stderr
+    assert "and 1 more" in done.stderr
 
 
 def test_a_port_that_is_taken_is_one_line_and_exit_code_2(idle: Gateway) -> None:

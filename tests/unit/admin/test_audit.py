@@ -104,6 +104,13 @@ BY_HAND: dict[str, str] = {"actor_token": "", "actor_owner": "", "address": "", 
             id="init",
         ),
         pytest.param(
+            entry(Action.ZONE_SET, token="", zone="powerdns:alpha.example."),
+            {"id": USER, "type": "user", "ip": "192.0.2.7"},
+            "API",
+            {"type": "zone", "id": "alpha.example."},
+            id="a zone",
+        ),
+        pytest.param(
             entry(Action.FREEZE, **BY_HAND, token=""), {"type": "admin"}, "CLI", {"type": "gateway"}, id="freeze"
         ),
         pytest.param(entry(Action.EXPIRE, **BY_HAND), {}, "", {"type": "token", "id": TOKEN_ID}, id="by nobody"),

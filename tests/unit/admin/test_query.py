@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admin.query import AuditCall, ListQuery, audit_call, list_query, parameters
+from gateway.admin.query import AuditCall, ListQuery, audit_call, is_cascade, list_query, owner_kinds, parameters
 from gateway.reason import Deny, Reason
 from gateway.store.audit import AuditQuery
+from gateway.tokens.owner import OwnerKind
 
 DEFAULT = ListQuery(page=1, per_page=20, descending=False, include_expired=False)
 
@@ -162,3 +163,43 @@ def test_any_query_of_the_audit_gives_entries_within_bounds_or_a_refusal(query: 
             assert 1 <= asked.count <= 1000
         case Deny() as deny:
             assert deny.reason is Reason.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("query", "cascade"),
+    [
+        pytest.param(b"", False, id="not said"),
+        pytest.param(b"cascade=true", True, id="true"),
+        pytest.param(b"cascade=1", True, id="1"),
+        pytest.param(b"cascade=false", False, id="false"),
+        pytest.param(b"cascade=", None, id="nothing"),
+        pytest.param(b"cascade=yes", None, id="another word"),
+        pytest.param(b"cascade=true&cascade=true", None, id="twice"),
+    ],
+)
+def test_a_cascade_is_said_or_not(query: bytes, cascade: bool | None) -> None:  # noqa: FBT001 - a case's data
+    found = is_cascade(query)
+    if cascade is None:
+        assert isinstance(found, Deny)
+        assert found.reason is Reason.BAD_REQUEST
+    else:
+        assert found is cascade
+
+
+def test_an_owner_is_of_the_kind_that_is_said_or_of_any() -> None:
+    assert owner_kinds({}) == (OwnerKind.USER, OwnerKind.ACCOUNT)
+    assert owner_kinds({"kind": "account"}) == (OwnerKind.ACCOUNT,)
+    assert isinstance(owner_kinds({"kind": "USER"}), Deny)
+
+
+@pytest.mark.parametrize(("total", "pages"), [(0, 0), (1, 1), (20, 1), (21, 2)])
+def test_a_page_says_how_many_there_are(total: int, pages: int) -> None:
+    query = list_query(b"")
+    assert isinstance(query, ListQuery)
+    assert query.info(range(min(total, 20)), total) == {
+        "page": 1,
+        "per_page": 20,
+        "count": min(total, 20),
+        "total_count": total,
+        "total_pages": pages,
+    }

@@ -1,14 +1,12 @@
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_address
-from itertools import count
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from support.records import (
     ACCOUNT_A,
+    ACCOUNT_B,
     CATALOG,
     EVERYTHING,
     GROUPS,
@@ -18,125 +16,42 @@ from support.records import (
     account,
     group_id,
     owner,
-    principal,
+    policy,
+    secret_of,
     token,
+    user,
     zone,
 )
-from support.store_contract import SOMEBODY, MemoryTokenStore, numbered, read
+from support.store_contract import AN_ACCOUNT, SOMEBODY, MemoryTokenStore, numbered, read
+from unit.admin.asking import (
+    BODY,
+    CALLER,
+    MINE,
+    NOT_MINE,
+    POLICY,
+    Ask,
+    FakeTrail,
+    FakeUses,
+    What,
+    api_over,
+    asker,
+    good,
+    refused,
+    result,
+    tag,
+    works,
+)
 
-from gateway.access.decide import decide
-from gateway.access.decision import Allow
 from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable
-from gateway.access.principal import Record, prove
-from gateway.access.question import Question
-from gateway.admin.audit import Trail
-from gateway.admin.token_api import UseReader, UserTokenApi, entity_tag, matches
-from gateway.catalog.target import Target, split_target
+from gateway.access.principal import Record
 from gateway.reason import Answer, Deny, Reason
-from gateway.server.ports import Call
 from gateway.store.audit import AuditPage, AuditQuery
 from gateway.store.use import RouteUse, Use
 from gateway.tokens.digest import NO_PEPPERS, Peppers
+from gateway.tokens.owner import OwnerRef
 from gateway.tokens.resource import Scope
-from gateway.tokens.secret import Sensitive, parse_secret
+from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import Status, Token
-
-CALLER = token(EVERYTHING, name="the caller", issued_on=NOW - 5000)
-MINE = token(token_id=numbered(1), name="mine", issued_on=NOW - 900, request_ip=["192.0.2.0/24"], expires_on=NOW + 900)
-NOT_MINE = token(token_id=numbered(2), name="somebody's", owner=SOMEBODY)
-
-Outcome = Answer | Deny
-Ask = Callable[..., Awaitable[Outcome]]
-What = tuple[str, str, object]
-"""Method, path and body of a call."""
-
-POLICY = {
-    "effect": "allow",
-    "permission_groups": [{"id": group_id("DNS Write")}, {"id": group_id("DNS Read")}],
-    "resources": {zone(ZONE_A): "*"},
-}
-BODY = {"name": "new", "policies": [POLICY]}
-
-
-def dice() -> Callable[[int], bytes]:
-    """Bytes that never come twice, as an operating system's."""
-    numbers = count(2**100)
-    return lambda size: next(numbers).to_bytes(size, "big")
-
-
-class FakeUses:
-    """A `UseReader` that knows what it is given, by token."""
-
-    def __init__(self, known: Mapping[str, Use] | None = None) -> None:
-        self._known = known or {}
-
-    async def last_used(self, token_ids: Sequence[str]) -> list[int | None]:
-        return [self._known.get(token_id, Use()).last_used_on for token_id in token_ids]
-
-    async def use(self, token_id: str) -> Use:
-        return self._known.get(token_id, Use())
-
-
-class FakeTrail:
-    """A `Trail` without entries."""
-
-    def __init__(self) -> None:
-        self.asked: list[AuditQuery] = []
-
-    async def read(self, query: AuditQuery) -> AuditPage:
-        self.asked.append(query)
-        return AuditPage((), None, None)
-
-
-def api_over(
-    store: MemoryTokenStore,
-    peppers: Peppers = NO_PEPPERS,
-    *,
-    uses: UseReader | None = None,
-    trail: Trail | None = None,
-) -> UserTokenApi:
-    return UserTokenApi(
-        store,
-        GROUPS,
-        trail=trail or FakeTrail(),
-        uses=uses or FakeUses(),
-        peppers=peppers,
-        clock=lambda: NOW,
-        randomness=dice(),
-    )
-
-
-def allowed(method: str, path: str, caller: Token) -> Allow:
-    target = split_target(f"/client/v4{path}".encode())
-    assert isinstance(target, Target)
-    decision = decide(
-        Question(
-            principal=principal(caller, owner()),
-            address=ip_address("192.0.2.7"),
-            target=target,
-            match=CATALOG.public.match(method, target.segments),
-            now=NOW,
-        )
-    )
-    assert isinstance(decision, Allow), decision
-    return decision
-
-
-def asker(api: UserTokenApi, caller: Token = CALLER) -> Ask:
-    """`await ask(method, path, body)`: what the API answers; `body` as JSON unless it is bytes."""
-
-    async def ask(method: str, path: str, body: object = b"", if_match: Iterable[bytes] = ()) -> Outcome:
-        path, _, query = path.partition("?")
-        call = Call(
-            query=query.encode(),
-            body=body if isinstance(body, bytes) else json.dumps(body).encode(),
-            if_match=tuple(if_match),
-            address="192.0.2.7",
-            request_id="request-0001",
-        )
-        return await api.answer(allowed(method, path, caller), call)
-
-    return ask
 
 
 @pytest.fixture
@@ -147,38 +62,6 @@ def store() -> MemoryTokenStore:
 @pytest.fixture
 def ask(store: MemoryTokenStore) -> Ask:
     return asker(api_over(store))
-
-
-def good(outcome: Outcome) -> dict[str, Any]:
-    """The envelope of a success."""
-    assert isinstance(outcome, Answer), outcome
-    envelope: dict[str, Any] = json.loads(outcome.body)
-    assert (outcome.status, outcome.reason) == (200, None)
-    assert (envelope["success"], envelope["errors"]) == (True, [])
-    return envelope
-
-
-def result(outcome: Outcome) -> Any:
-    return good(outcome)["result"]
-
-
-def tag(outcome: Outcome) -> str:
-    assert isinstance(outcome, Answer), outcome
-    return dict(outcome.fields)["ETag"]
-
-
-def refused(outcome: Outcome) -> Deny:
-    assert isinstance(outcome, Deny), outcome
-    return outcome
-
-
-async def works(store: MemoryTokenStore, secret: str) -> bool:
-    """Whether `secret` proves its token."""
-    credential = parse_secret(secret)
-    assert credential is not None
-    found = await store.fetch(credential.token_id, None)
-    assert not isinstance(found, Deny)
-    return not isinstance(prove(credential, found, NO_PEPPERS, NOW), Deny)
 
 
 def test_there_is_an_operation_for_each_route_and_a_route_for_each_operation(store: MemoryTokenStore) -> None:
@@ -500,38 +383,6 @@ async def test_an_update_with_faults_writes_nothing(store: MemoryTokenStore, ask
 
 # If-Match.
 
-RAW = b"the document"
-TAG = entity_tag(RAW).encode()
-
-
-@pytest.mark.parametrize(
-    ("if_match", "matched"),
-    [
-        pytest.param([], True, id="not sent"),
-        pytest.param([b"*"], True, id="any"),
-        pytest.param([TAG], True, id="the one"),
-        pytest.param([b'"x", ' + TAG], True, id="in a list"),
-        pytest.param([b'"x"', TAG], True, id="in a second field"),
-        pytest.param([b'"x"'], False, id="another"),
-        pytest.param([b"W/" + TAG], False, id="weak"),
-        pytest.param([TAG.strip(b'"')], False, id="without its quotes"),
-        pytest.param([TAG.upper()], False, id="in another case"),
-        pytest.param([b"*, *"], False, id="any, twice"),
-        pytest.param([b""], False, id="empty"),
-    ],
-)
-def test_if_match_lets_a_change_happen_to_the_document_that_it_names(
-    if_match: list[bytes],
-    matched: bool,  # noqa: FBT001 - a case's data
-) -> None:
-    assert matches(if_match, RAW) is matched
-
-
-def test_an_entity_tag_is_quoted_and_changes_with_every_byte() -> None:
-    assert entity_tag(b"a").startswith('"')
-    assert entity_tag(b"a").endswith('"')
-    assert entity_tag(b"a") != entity_tag(b"b")
-
 
 @pytest.mark.parametrize(
     ("method", "path", "body"),
@@ -653,7 +504,7 @@ async def test_who_rolls_a_token_answers_for_it(store: MemoryTokenStore, ask: As
 
 
 @pytest.mark.parametrize(
-    "body", [pytest.param(b"[]", id="not an object"), pytest.param({"overlap": 60}, id="not in this version yet")]
+    "body", [pytest.param(b"[]", id="not an object"), pytest.param({"overlap": 0}, id="an overlap of no time")]
 )
 async def test_a_roll_with_faults_leaves_the_secret_alive(store: MemoryTokenStore, ask: Ask, body: object) -> None:
     assert refused(await ask("PUT", f"/user/tokens/{MINE.id}/value", body)).reason is Reason.INVALID_BODY
@@ -775,4 +626,289 @@ async def test_verify_and_permission_groups_need_no_store(store: MemoryTokenStor
 
 async def test_an_account_s_id_is_no_token_of_the_user_s(store: MemoryTokenStore, ask: Ask) -> None:
     assert refused(await ask("GET", f"/user/tokens/{ACCOUNT_A}")).reason is Reason.NOT_FOUND
+    assert store.actions == []
+
+
+# A roll with an overlap.
+
+
+def in_overlap(caller: Token, ends: int = NOW + 60) -> Token:
+    """`caller`, whose secret was rolled and goes on until `ends`."""
+    (digest,) = caller.digests
+    return msgspec.structs.replace(caller, digests=(msgspec.structs.replace(digest, ends=ends),))
+
+
+async def test_a_roll_with_an_overlap_leaves_the_old_secret_alive_so_long(store: MemoryTokenStore, ask: Ask) -> None:
+    old = result(await ask("POST", "/user/tokens", BODY))
+    new = result(await ask("PUT", f"/user/tokens/{old['id']}/value", {"overlap": 60}))
+    assert (await works(store, old["value"]), await works(store, new)) == (True, True)
+    assert [each.ends for each in (await read(store, old["id"])).token.digests] == [None, NOW + 60]
+
+
+async def test_a_second_roll_ends_the_first_overlap(store: MemoryTokenStore, ask: Ask) -> None:
+    first = result(await ask("POST", "/user/tokens", BODY))
+    second = result(await ask("PUT", f"/user/tokens/{first['id']}/value", {"overlap": 60}))
+    third = result(await ask("PUT", f"/user/tokens/{first['id']}/value", {"overlap": 60}))
+    assert [await works(store, each) for each in (first["value"], second, third)] == [False, True, True]
+    await ask("PUT", f"/user/tokens/{first['id']}/value", {})
+    assert not await works(store, third)
+
+
+async def test_verify_with_a_rolled_secret_says_when_it_ends(store: MemoryTokenStore) -> None:
+    caller = in_overlap(msgspec.structs.replace(CALLER, expires_on=NOW + 3600))
+    envelope = good(await asker(api_over(store), caller)("GET", "/user/tokens/verify"))
+    assert envelope["result"] == {"id": CALLER.id, "status": "active", "expires_on": "2027-01-15T08:01:00Z"}
+    assert [each["code"] for each in envelope["messages"]] == [10000, 10001]
+
+
+CHANGES: list[Any] = [
+    pytest.param(("POST", "/user/tokens", BODY), id="create"),
+    pytest.param(("PUT", f"/user/tokens/{MINE.id}", BODY), id="update"),
+    pytest.param(("PUT", f"/user/tokens/{MINE.id}", BODY | {"status": "active"}), id="enable"),
+    pytest.param(("PUT", f"/user/tokens/{MINE.id}/value", {}), id="roll"),
+    pytest.param(("PUT", f"/user/tokens/{CALLER.id}/value", {}), id="roll itself"),
+    pytest.param(("POST", "/zonegate/owners", {}), id="create an owner"),
+    pytest.param(("PUT", f"/zonegate/owners/{USER}", {}), id="edit an owner"),
+    pytest.param(("PUT", f"/zonegate/zones/cloudflare-dns/{ZONE_A}", {}), id="put a zone down"),
+    pytest.param(("DELETE", f"/zonegate/zones/cloudflare-dns/{ZONE_A}", b""), id="put nothing down"),
+]
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_a_rolled_secret_changes_nothing(store: MemoryTokenStore, what: What) -> None:
+    deny = refused(await asker(api_over(store), in_overlap(CALLER))(*what))
+    assert deny.reason is Reason.FORBIDDEN
+    assert "in its overlap" in deny.note
+    assert store.actions == []
+
+
+async def test_a_rolled_secret_may_look_and_end_tokens(store: MemoryTokenStore) -> None:
+    ask = asker(api_over(store), in_overlap(CALLER))
+    assert result(await ask("GET", f"/user/tokens/{MINE.id}"))["id"] == MINE.id
+    assert result(await ask("DELETE", f"/user/tokens/{MINE.id}")) == {"id": MINE.id}
+
+
+async def test_a_rolled_secret_that_ends_itself_ends_its_overlap_and_not_the_token(store: MemoryTokenStore) -> None:
+    rolled = in_overlap(MINE)
+    fresh = NO_PEPPERS.sign(secret_of(MINE.id, fill=9))
+    store.hold(msgspec.structs.replace(rolled, digests=(fresh, *rolled.digests)))
+    ask = asker(api_over(store), rolled)
+    envelope = good(await ask("POST", "/user/tokens/revoke-self"))
+    assert envelope["result"] == {"id": MINE.id}
+    assert (await read(store, MINE.id)).token.digests == (fresh,)
+    assert [action for action, _ in store.actions] == [Action.REVOKE_SELF]
+    assert refused(await ask("POST", "/user/tokens/revoke-self")).reason is Reason.UNKNOWN_TOKEN
+
+
+# Tokens that an account owns.
+
+ACCOUNT_TOKENS = f"/accounts/{ACCOUNT_A}/tokens"
+THEIRS = token(token_id=numbered(7), name="the account's", owner=AN_ACCOUNT, issued_on=NOW - 800)
+BY_ACCOUNT = token(
+    [policy(["Account API Tokens Write", "Billing Read"], [account(ACCOUNT_A)], scope=Scope.ACCOUNT)],
+    token_id=numbered(8),
+    name="the account's own",
+    owner=AN_ACCOUNT,
+    issued_on=NOW - 700,
+)
+BILLING = {
+    "effect": "allow",
+    "permission_groups": [{"id": group_id("Billing Read", Scope.ACCOUNT)}],
+    "resources": {account(ACCOUNT_A): "*"},
+}
+
+
+async def test_a_token_made_under_an_account_is_the_account_s(store: MemoryTokenStore, ask: Ask) -> None:
+    made = result(await ask("POST", ACCOUNT_TOKENS, {"name": "new", "policies": [BILLING]}))
+    assert made["value"].startswith(f"zga_{made['id']}_")
+    assert (made["owner"], made["issued_by"]) == ({"kind": "account", "id": ACCOUNT_A}, CALLER.id)
+    assert await works(store, made["value"])
+    listed = result(await ask("GET", ACCOUNT_TOKENS))
+    assert [each["id"] for each in listed] == [made["id"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("GET", "", b"", id="get"),
+        pytest.param("PUT", "", BODY, id="update"),
+        pytest.param("DELETE", "", b"", id="delete"),
+        pytest.param("DELETE", "?cascade=true", b"", id="delete with what it made"),
+        pytest.param("PUT", "/value", {}, id="roll"),
+    ],
+)
+async def test_a_user_s_token_is_not_there_under_an_account_nor_the_reverse(
+    store: MemoryTokenStore, ask: Ask, method: str, path: str, body: object
+) -> None:
+    store.hold(THEIRS)
+    other = f"/accounts/{ACCOUNT_B}/tokens"
+    for place in (f"{ACCOUNT_TOKENS}/{MINE.id}", f"/user/tokens/{THEIRS.id}", f"{other}/{THEIRS.id}"):
+        assert await ask(method, place + path, body) == Deny(reason=Reason.NOT_FOUND, detail="token")
+    assert store.actions == []
+    assert [each["name"] for each in result(await ask("GET", "/user/tokens"))] == ["the caller", "mine"]
+    assert result(await ask("GET", other)) == []
+
+
+async def test_an_account_s_token_lives_its_whole_life(store: MemoryTokenStore) -> None:
+    store.hold(BY_ACCOUNT, THEIRS)
+    ask = asker(api_over(store), BY_ACCOUNT)
+    made = result(await ask("POST", ACCOUNT_TOKENS, {"name": "new", "policies": [BILLING]}))
+    path = f"{ACCOUNT_TOKENS}/{made['id']}"
+    assert result(await ask("GET", path))["name"] == "new"
+    assert result(await ask("PUT", path, {"name": "newer", "policies": [BILLING]}))["name"] == "newer"
+    assert result(await ask("PUT", f"{path}/value", {})).startswith("zga_")
+    assert result(await ask("DELETE", path)) == {"id": made["id"]}
+    assert result(await ask("GET", f"{ACCOUNT_TOKENS}/permission_groups")) != []
+
+
+async def test_a_token_is_verified_where_its_owner_s_tokens_are(store: MemoryTokenStore) -> None:
+    unknown = Deny(reason=Reason.UNKNOWN_TOKEN)
+    own, users = asker(api_over(store), BY_ACCOUNT), asker(api_over(store), MINE)
+    assert result(await own("GET", f"{ACCOUNT_TOKENS}/verify"))["id"] == BY_ACCOUNT.id
+    assert await own("GET", f"/accounts/{ACCOUNT_B}/tokens/verify") == unknown
+    assert await own("GET", "/user/tokens/verify") == unknown
+    assert await users("GET", f"{ACCOUNT_TOKENS}/verify") == unknown
+    assert await users("POST", f"{ACCOUNT_TOKENS}/revoke-self") == unknown
+
+
+@pytest.mark.parametrize("path", ["/user/tokens/revoke-self", f"{ACCOUNT_TOKENS}/revoke-self"])
+async def test_an_account_s_token_may_end_itself(store: MemoryTokenStore, path: str) -> None:
+    store.hold(BY_ACCOUNT)
+    assert result(await asker(api_over(store), BY_ACCOUNT)("POST", path)) == {"id": BY_ACCOUNT.id}
+    assert await store.get(BY_ACCOUNT.id) is None
+
+
+# Nobody gives what he hasn't got.
+
+NARROW = token(
+    [policy(["API Tokens Write"], [user(USER)], scope=Scope.USER), policy(["DNS Read"], [zone(ZONE_A)])],
+    token_id=numbered(9),
+    name="narrow",
+)
+
+
+@pytest.fixture
+def narrow(store: MemoryTokenStore) -> Ask:
+    return asker(api_over(store.hold(NARROW)), NARROW)
+
+
+WIDER = msgspec.structs.replace(MINE, id=numbered(10), status=Status.DISABLED)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(("POST", "/user/tokens", BODY), id="create"),
+        pytest.param(("PUT", f"/user/tokens/{NARROW.id}", BODY), id="update itself"),
+        pytest.param(("PUT", f"/user/tokens/{MINE.id}", BODY), id="update"),
+        pytest.param(("PUT", f"/user/tokens/{WIDER.id}", BODY | {"status": "active"}), id="enable"),
+        pytest.param(("PUT", f"/user/tokens/{WIDER.id}", BODY), id="update what is disabled"),
+        pytest.param(("PUT", f"/user/tokens/{MINE.id}/value", {}), id="roll"),
+    ],
+)
+async def test_what_exceeds_the_caller_is_refused_and_each_excess_named(
+    store: MemoryTokenStore, narrow: Ask, what: What
+) -> None:
+    store.hold(WIDER)
+    deny = refused(await narrow(*what))
+    assert (deny.reason, store.actions) == (Reason.EXCEEDS_CALLER, [])
+    assert [(fault.pointer, fault.message) for fault in deny.faults] == [
+        ("/policies/0", f"your token does not give DNS Edit on zone {ZONE_A}")
+    ]
+
+
+async def test_what_does_not_exceed_the_caller_he_may_give(narrow: Ask) -> None:
+    reads = POLICY | {"permission_groups": [{"id": group_id("DNS Read")}]}
+    assert result(await narrow("POST", "/user/tokens", {"name": "reads", "policies": [reads]}))["name"] == "reads"
+
+
+async def test_to_disable_and_to_delete_takes_no_more_than_the_permission(store: MemoryTokenStore, narrow: Ask) -> None:
+    shown = result(await narrow("GET", f"/user/tokens/{MINE.id}"))
+    off = result(await narrow("PUT", f"/user/tokens/{MINE.id}", shown | {"status": "disabled"}))
+    assert off["status"] == "disabled"
+    assert result(await narrow("DELETE", f"/user/tokens/{MINE.id}")) == {"id": MINE.id}
+    assert [action for action, _ in store.actions] == [Action.UPDATE, Action.DELETE]
+
+
+async def test_a_token_may_roll_itself_whatever_its_owner_may_by_now_and_stays_its_maker_s() -> None:
+    made = msgspec.structs.replace(NARROW, issued_by=CALLER.id)
+    store = MemoryTokenStore().hold(made, of=owner([]))
+    assert isinstance(result(await asker(api_over(store), made)("PUT", f"/user/tokens/{made.id}/value", {})), str)
+    assert (await read(store, made.id)).token.issued_by == CALLER.id
+
+
+async def test_a_caller_who_is_gone_meanwhile_gives_nothing(store: MemoryTokenStore) -> None:
+    outcome = await asker(api_over(store), NARROW)("POST", "/user/tokens", BODY)
+    assert outcome == Deny(reason=Reason.UNKNOWN_TOKEN)
+
+
+# A cascade.
+
+
+def made_by(maker: str, number: int, of: OwnerRef = CALLER.owner) -> Token:
+    return msgspec.structs.replace(token(token_id=numbered(number), owner=of), issued_by=maker)
+
+
+async def test_a_cascade_ends_what_a_token_has_made_and_what_that_has_made(store: MemoryTokenStore, ask: Ask) -> None:
+    child, account_s, other = made_by(MINE.id, 21), made_by(MINE.id, 22, AN_ACCOUNT), made_by(CALLER.id, 25)
+    # A grandchild before its maker in the order of the store, and one that once had rolled the token itself.
+    grandchild, twice = made_by(child.id, 20), made_by(numbered(20), 24)
+    store.hold(grandchild, child, account_s, other, twice, msgspec.structs.replace(MINE, issued_by=twice.id))
+    answer = result(await ask("DELETE", f"/user/tokens/{MINE.id}?cascade=true"))
+    gone = {each.id for each in (child, account_s, grandchild, twice)}
+    assert (answer["id"], set(answer["revoked"])) == (MINE.id, gone)
+    assert [await store.get(each) for each in (MINE.id, *sorted(gone))] == [None] * 5
+    assert (await read(store, other.id)).token == other
+    assert [action for action, _ in store.actions] == [Action.UPDATE, *[Action.DELETE] * 5]
+
+
+async def test_a_cascade_that_broke_off_has_switched_the_token_off_and_can_be_done_again() -> None:
+    class BreaksOff(MemoryTokenStore):
+        async def delete(self, old: Record, action: Action, by: Actor, now: float) -> None:
+            if self.breaks:
+                raise StoreUnavailable("away", outcome_unknown=True)
+            await super().delete(old, action, by, now)
+
+        breaks = True
+
+    broken = BreaksOff().hold(CALLER, MINE, made_by(MINE.id, 21))
+    ask = asker(api_over(broken))
+    path = f"/user/tokens/{MINE.id}?cascade=true"
+    assert refused(await ask("DELETE", path)).reason is Reason.STORE_UNAVAILABLE
+    assert (await read(broken, MINE.id)).token.status is Status.DISABLED
+    broken.breaks = False
+    assert result(await ask("DELETE", path))["revoked"] == [numbered(21)]
+
+
+async def test_without_a_cascade_what_a_token_has_made_stays(store: MemoryTokenStore, ask: Ask) -> None:
+    child = made_by(MINE.id, 21)
+    store.hold(child)
+    assert result(await ask("DELETE", f"/user/tokens/{MINE.id}?cascade=false")) == {"id": MINE.id}
+    assert (await read(store, child.id)).token == child
+    assert refused(await ask("DELETE", f"/user/tokens/{child.id}?cascade=yes")).reason is Reason.BAD_REQUEST
+
+
+# What is about all owners.
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(("GET", "/zonegate/audit", b""), id="the audit"),
+        pytest.param(("GET", "/zonegate/owners", b""), id="owners"),
+        pytest.param(("POST", "/zonegate/owners", {"name": "x"}), id="a new owner"),
+        pytest.param(("DELETE", f"/zonegate/owners/{USER}", b""), id="an owner"),
+        pytest.param(("PUT", f"/zonegate/zones/cloudflare-dns/{ZONE_A}", {"account": ACCOUNT_A}), id="a zone"),
+    ],
+)
+async def test_only_the_first_owner_s_tokens_have_to_do_with_other_owners(what: What) -> None:
+    everything = [
+        policy(["All Permissions"], [zone("*")]),
+        policy(["All Permissions"], [user(SOMEBODY.id)], scope=Scope.USER),
+    ]
+    theirs = token(everything, token_id=numbered(2), owner=SOMEBODY)
+    store = MemoryTokenStore().hold(CALLER).hold(theirs, of=owner(everything, ref=SOMEBODY))
+    deny = refused(await asker(api_over(store), theirs, owner(everything, ref=SOMEBODY))(*what))
+    assert deny.reason is Reason.FORBIDDEN
+    assert "on the first owner's user" in deny.note
     assert store.actions == []

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from gateway.store.backup import BackupError, Checked, Exported, Loaded, export,
 from gateway.store.consistency import check
 from gateway.store.redis_store import AuditLimits, Imported, RedisStore
 from gateway.store.schema import STORE_SCHEMA
+from gateway.store.zone_pin import PIN_SCHEMA, ZonePin
+from gateway.store.zones import ZonePins
 from gateway.tokens.digest import Algorithm, Digest
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.policy import Policy
@@ -100,7 +103,7 @@ async def test_a_file_has_a_header_a_line_for_each_document_and_an_end(open_stor
     header, owner_line, token_line, end = (json.loads(each) for each in text.splitlines())
     assert header == {
         "format": "zonegate-store",
-        "version": 1,
+        "version": 2,
         "schema": STORE_SCHEMA,
         "created": CREATED,
         "peppers": ["aaaaaaaa", "bbbbbbbb"],
@@ -109,7 +112,7 @@ async def test_a_file_has_a_header_a_line_for_each_document_and_an_end(open_stor
     assert owner_line == {"kind": "owner", "place": place, "document": json.loads(msgspec.json.encode(owner()))}
     assert token_line == {"kind": "token", "place": place, "document": json.loads(msgspec.json.encode(token()))}
     before = b"".join(text.splitlines(keepends=True)[:-1])
-    assert end == {"kind": "end", "owners": 1, "tokens": 1, "sha256": hashlib.sha256(before).hexdigest()}
+    assert end == {"kind": "end", "owners": 1, "tokens": 1, "sha256": hashlib.sha256(before).hexdigest(), "zones": 0}
     assert told == Exported(owners=1, tokens=1, resumed=0, seen=1, left_out=())
 
 
@@ -463,7 +466,7 @@ BAD: list[Any] = [
     pytest.param(b"PK\x03\x04\xff\n", "not a file of `zonegate store export`", id="another kind of file"),
     pytest.param(sealed([], format="other"), "not a file of `zonegate store export`", id="another kind of JSON lines"),
     pytest.param(
-        sealed([], version=2), "has version 2, this zonegate knows 1: use a newer zonegate", id="a newer version"
+        sealed([], version=3), "has version 3, this zonegate knows 2: use a newer zonegate", id="a newer version"
     ),
     pytest.param(
         sealed([], schema=STORE_SCHEMA + 1),
@@ -479,7 +482,7 @@ BAD: list[Any] = [
         id="lines in another order",
     ),
     pytest.param(WHOLE + LINES[1], "line 6: stands behind the end", id="a line behind the end"),
-    pytest.param(sealed([raw_line(kind="zone")]), "line 2: cannot be read", id="another kind of line"),
+    pytest.param(sealed([raw_line(kind="weather")]), "line 2: cannot be read", id="another kind of line"),
     pytest.param(sealed([raw_line(place=-1)]), "line 2: cannot be read", id="a place before all times"),
     pytest.param(sealed([raw_line(place=2**53)]), "line 2: cannot be read", id="a place that is no score"),
     pytest.param(
@@ -760,3 +763,89 @@ async def test_an_export_does_not_go_on_behind_another_kind_of_file(
     ):
         await export(filled, file, created=CREATED, resume=True)
     assert (tmp_path / "backup.part").read_bytes() == theirs
+
+
+# Zones.
+
+PIN = ZonePin(PIN_SCHEMA, "powerdns", "alpha.example.", "c" * 32, "alpha.example", NOW)
+
+
+@pytest.fixture
+async def pinned(filled: RedisStore) -> RedisStore:
+    pins = ZonePins(filled)
+    await pins.put("powerdns", "alpha.example.", "c" * 32, "alpha.example", BY, NOW)
+    await pins.put("powerdns", "0/25.2.0.192.in-addr.arpa.", "d" * 32, "", BY, NOW)
+    return filled
+
+
+async def test_pinned_zones_stand_behind_all_tokens_and_are_counted(pinned: RedisStore) -> None:
+    text, told = await exported(pinned)
+    kinds = [json.loads(each)["kind"] for each in body(text)]
+    assert kinds[-2:] == ["zone", "zone"]
+    assert "zone" not in kinds[:-2]
+    assert (told.zones, json.loads(text.splitlines()[-1])["zones"]) == (2, 2)
+    assert verify(io.BytesIO(text), ()).zones == 2
+
+
+async def test_pinned_zones_come_back_and_are_told(pinned: RedisStore, redis: Redis) -> None:
+    text, _ = await exported(pinned)
+    await redis.flushall()
+    told: list[str] = []
+    pinned.on_change.append(told.append)
+    done = await loaded(pinned, text)
+    assert (done.refused_count, done.wrong) == (0, 0)
+    assert await ZonePins(pinned).find("powerdns", "alpha.example.") == PIN
+    assert "zone:powerdns:alpha.example." in told
+    assert (await loaded(pinned, text)).written == 0
+
+
+async def test_a_zone_that_differs_stays_unless_overwritten(pinned: RedisStore) -> None:
+    text, _ = await exported(pinned)
+    pins = ZonePins(pinned)
+    await pins.put("powerdns", "alpha.example.", "e" * 32, "", BY, NOW)
+    done = await loaded(pinned, text)
+    assert done.refused == (
+        "{zg}:zone:powerdns:alpha.example.: differs, and was left as it is: --overwrite replaces it",
+    )
+    await loaded(pinned, text, overwrite=True)
+    assert await pins.find("powerdns", "alpha.example.") == PIN
+
+
+async def test_an_export_that_broke_off_among_the_zones_writes_all_of_them_anew(pinned: RedisStore) -> None:
+    text, told = await exported(pinned)
+    part = b"".join(text.splitlines(keepends=True)[:-2])
+    again, resumed = await exported(pinned, part)
+    assert sorted(again.splitlines()) == sorted(text.splitlines())
+    assert (resumed.zones, resumed.resumed) == (2, told.owners + told.tokens)
+
+
+async def test_a_zone_that_cannot_be_read_is_left_out_and_told(pinned: RedisStore, redis: Redis) -> None:
+    await redis.set(keys.zone_key(PIN.key), b"{")
+    _, told = await exported(pinned)
+    assert told.zones == 1
+    assert told.left_out == ("{zg}:zone:powerdns:alpha.example.: a document of the type ZonePin cannot be read",)
+
+
+def zone_line(**changes: Any) -> bytes:
+    return json.dumps({"kind": "zone", "document": msgspec.to_builtins(PIN) | changes}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(sealed([zone_line(api="a:b")]), "line 2: an API's name is none", id="no API"),
+        pytest.param(sealed([zone_line(zone="a b")]), "line 2: a zone's name is none", id="no zone"),
+        pytest.param(sealed([zone_line(account="*")]), "line 2: an account's id is none", id="no account"),
+        pytest.param(
+            sealed([zone_line(schema=2)]), "line 2: a document has schema 2; this version knows 1", id="newer"
+        ),
+        pytest.param(
+            sealed([zone_line()]),
+            "should have 0 owners and 0 tokens, and has 0 owners and 0 tokens and 1 zones",
+            id="one more than its end says",
+        ),
+    ],
+)
+def test_a_zone_that_no_gateway_could_use_is_refused(text: bytes, said: str) -> None:
+    with pytest.raises(BackupError, match=f"^{re.escape(said)}"):
+        verify(io.BytesIO(text), ())

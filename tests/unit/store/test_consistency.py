@@ -17,6 +17,8 @@ from gateway.access.ports import Action, StoreUnavailable
 from gateway.store import consistency, keys
 from gateway.store.consistency import Finding, Report, Scores, check, faults
 from gateway.store.redis_store import RedisStore
+from gateway.store.zone_pin import ZonePin
+from gateway.store.zones import ZonePins
 from gateway.tokens.token import SCHEMA, Token
 
 Damage = Callable[[Redis], Awaitable[object]]
@@ -60,6 +62,7 @@ async def test_a_store_that_was_only_changed_by_us_is_consistent(filled: RedisSt
     await names(filled, now=END + 1)  # takes the expired out of the living
     await filled.create(token(token_id=numbered(9)), BY, NOW)
     await filled.delete(await read(filled, numbered(9)), Action.DELETE, BY, NOW)
+    await ZonePins(filled).put("powerdns", "alpha.example.", "c", "", BY, NOW)
     before = await everything(redis)
     assert await looked_at(filled, repair=True, now=END + 1) == Report(
         tokens=4, owners=1, found=0, mended=0, findings=()
@@ -256,6 +259,26 @@ REPORTED: list[Any] = [
         keys.owner_key("x"),
         "its name holds no owner",
         id="a name without an owner",
+    ),
+    pytest.param(
+        lambda redis: redis.set(keys.zone_key("powerdns:a."), b"{"),
+        keys.zone_key("powerdns:a."),
+        "a document of the type ZonePin cannot be read",
+        id="a zone cut off",
+    ),
+    pytest.param(
+        lambda redis: redis.set(
+            keys.zone_key("powerdns:a."), msgspec.json.encode(ZonePin(1, "powerdns", "b.", "c", "", NOW))
+        ),
+        keys.zone_key("powerdns:a."),
+        "a zone's document is another zone's than its key says",
+        id="another zone's",
+    ),
+    pytest.param(
+        lambda redis: redis.rpush(keys.zone_key("powerdns:a."), b"x"),
+        keys.zone_key("powerdns:a."),
+        "is a list, and should be a string",
+        id="a zone of another type",
     ),
     pytest.param(
         lambda redis: redis.rpush(keys.use_key(TOKEN_ID), b"x"),

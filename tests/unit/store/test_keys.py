@@ -19,6 +19,7 @@ ACCOUNT = OwnerRef(OwnerKind.ACCOUNT, USER)
         pytest.param(keys.use_key(TOKEN_ID), f"{{zg}}:use:{TOKEN_ID}", id="a token's use"),
         pytest.param(keys.owner_key(ME.key), f"{{zg}}:owner:user:{USER}", id="a user"),
         pytest.param(keys.owner_key(ACCOUNT.key), f"{{zg}}:owner:account:{USER}", id="an account of the same id"),
+        pytest.param(keys.zone_key("powerdns:a."), "{zg}:zone:powerdns:a.", id="a zone"),
         pytest.param(keys.OWNERS, "{zg}:owners", id="owners"),
         pytest.param(keys.EXPIRIES, "{zg}:expiries", id="expiries"),
         pytest.param(keys.AUDIT, "{zg}:audit", id="audit"),
@@ -36,5 +37,5 @@ def test_a_key_has_the_name_that_other_versions_know(key: str, name: str) -> Non
 def test_all_keys_are_in_one_slot() -> None:
     """A script may touch several of them, in a cluster too."""
     fixed = [value for name, value in vars(keys).items() if name.isupper()]
-    made = [make("x}{y") for make in (keys.token_key, keys.use_key, keys.tokens_key, keys.owner_key)]
+    made = [make("x}{y") for make in (keys.token_key, keys.use_key, keys.tokens_key, keys.owner_key, keys.zone_key)]
     assert {key_slot(name.encode()) for name in [*fixed, *made]} == {key_slot(b"{zg}")}

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.records import NOW as UNIX_NOW
 from support.records import USER, owner, token
-from support.store_contract import ME, SOMEBODY, numbered
+from support.store_contract import AN_ACCOUNT, ME, SOMEBODY, numbered
 from unit.telemetry.captured import captured
 
-from gateway.access.compiled import CompiledToken
+from gateway.access.compiled import CompiledToken, compile_owner
 from gateway.access.ports import Miss, StoreUnavailable
 from gateway.reason import Deny, Limit, Reason, refuse
 from gateway.store.lookup import MOST_UNDER_WAY, PATIENCE, TokenLookup
 from gateway.store.redis_store import Meta
 from gateway.store.trust import Sent
 from gateway.tokens.condition import Address
-from gateway.tokens.owner import Owner, OwnerRef
+from gateway.tokens.owner import Owner, OwnerRef, account_ceiling
 from gateway.tokens.token import Token
 
 Found = CompiledToken | Deny | None
@@ -263,7 +263,7 @@ SPOILING: dict[str, Callable[[Bench], None]] = {
     "the token": lambda bench: bench.lookup.told(f"token:{A}"),
     "its owner": lambda bench: bench.lookup.told(f"owner:{ME.key}"),
     "any owner": lambda bench: bench.lookup.told(f"owner:{SOMEBODY.key}"),
-    "something that only a later version knows": lambda bench: bench.lookup.told("zone:x"),
+    "something that only a later version knows": lambda bench: bench.lookup.told("weather:x"),
     "everything": lambda bench: bench.lookup.flush(),
 }
 
@@ -360,7 +360,8 @@ async def test_a_read_that_ends_when_nothing_is_believed_is_refused_and_not_reme
         pytest.param(f"owner:{SOMEBODY.key}", [C], id="another owner"),
         pytest.param(f"owner:account:{USER}", [], id="an account of the same id"),
         pytest.param("freeze", [], id="a freeze"),
-        pytest.param("zone:x", [A, B, C], id="what only a later version knows"),
+        pytest.param("zone:powerdns:alpha.example.", [], id="a zone"),
+        pytest.param("weather:x", [A, B, C], id="what only a later version knows"),
         pytest.param("", [A, B, C], id="nothing"),
         pytest.param("token", [], id="a token without a name"),
         pytest.param("TOKEN:" + A, [A, B, C], id="in capitals"),
@@ -374,6 +375,23 @@ async def test_a_message_forgets_exactly_what_it_is_about(bench: Bench, what: st
     assert told
     bench.lookup.frozen = False
     assert [each for each in (A, B, C) if bench.lookup.look(each) is Miss.MISS] == forgotten
+
+
+async def test_a_zone_that_has_changed_is_told_by_its_name_and_a_flush_tells_that_any_may_have(bench: Bench) -> None:
+    told: list[str] = []
+    bench.lookup.on_zone.append(told.append)
+    for what in ("zone:powerdns:alpha.example.", f"token:{A}", f"owner:{ME.key}", "weather:x"):
+        bench.lookup.told(what)
+    assert told == ["powerdns:alpha.example.", ""]
+    bench.lookup.flush()
+    assert told[2:] == [""]
+
+
+async def test_an_account_without_a_record_owns_itself_and_its_zones(bench: Bench) -> None:
+    bench.documents.hold(token(token_id=B, owner=AN_ACCOUNT))
+    found = await bench.fetch(B)
+    assert isinstance(found, CompiledToken)
+    assert found.ceiling == compile_owner(owner(account_ceiling(AN_ACCOUNT), ref=AN_ACCOUNT))
 
 
 async def test_a_changed_token_is_read_again(bench: Bench) -> None:
@@ -652,7 +670,7 @@ async def test_an_entry_that_would_have_been_read_again_is_served_while_it_canno
     assert isinstance(stale.lookup.look(A), CompiledToken)
 
 
-@pytest.mark.parametrize("told", [f"token:{A}", f"owner:{ME.key}", "zone:x"])
+@pytest.mark.parametrize("told", [f"token:{A}", f"owner:{ME.key}", "weather:x"])
 async def test_what_was_told_to_have_changed_before_the_cut_is_not_served(stale: Bench, told: str) -> None:
     await stale.known(A)
     stale.lookup.told(told)

@@ -881,3 +881,17 @@ async def test_an_actor_s_words_stay_one_value_each(store: RedisStore, redis: Re
         by.address,
         by.request_id,
     )
+
+
+async def test_a_token_that_cannot_be_read_hides_none_of_the_others_from_a_search_by_their_maker(
+    store: RedisStore, redis: Redis
+) -> None:
+    made = [
+        msgspec.structs.replace(token(token_id=numbered(number)), issued_by=numbered(1)) for number in range(2, 2500)
+    ]
+    await redis.mset({keys.token_key(each.id): msgspec.json.encode(each) for each in made})
+    await redis.mset(
+        {keys.token_key(numbered(2)): b"{", keys.token_key(numbered(3)): b'{"id":"x","issued_by":"%032x"}' % 1}
+    )
+    found = [record.token.id async for record in store.issued_by([numbered(1)])]
+    assert sorted(set(found)) == sorted(each.id for each in made[2:])
