@@ -38,6 +38,7 @@ fmt: .venv/ready ## format the code, and mend what ruff can mend
 	$(BIN)/ruff format gateway tests
 
 bench: .venv/measuring ## what the gateway costs beside nginx, haproxy, Caddy and others, and the targets (20 minutes)
+	$(BIN)/python tests/load/route_matching.py
 	$(BIN)/python tests/load/bench.py $(BENCH_ARGUMENTS)
 
 profile: .venv/measuring ## where a request's time goes: a table, and a flame graph

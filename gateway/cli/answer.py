@@ -58,6 +58,39 @@ class ShownPolicy(msgspec.Struct, frozen=True):
     effect: Literal["allow", "deny"]
     permission_groups: tuple[ShownGroup, ...]
     resources: dict[str, Any]
+    apis: tuple[str, ...] = ()
+
+
+class ShownOwner(msgspec.Struct, frozen=True):
+    """An owner as far as people are shown it."""
+
+    id: str
+    kind: str
+    name: str
+    status: str
+    policies: tuple[ShownPolicy, ...] = ()
+    issued_on: str | None = None
+    modified_on: str | None = None
+
+
+class OwnerName(msgspec.Struct, frozen=True):
+    """Which owner; `kind` None: the only one of that id."""
+
+    id: str
+    kind: str | None
+
+    @property
+    def path(self) -> str:
+        """Where the API has it."""
+        return f"/zonegate/owners/{self.id}{'' if self.kind is None else f'?kind={self.kind}'}"
+
+
+class OwnerAnswer(msgspec.Struct, frozen=True):
+    """An owner. `raw` is all of it, as it came."""
+
+    raw: dict[str, Any]
+    owner: ShownOwner
+    etag: str | None = None
 
 
 class ShownUse(msgspec.Struct, frozen=True):
@@ -175,3 +208,36 @@ class AuditPage(msgspec.Struct, frozen=True):
     entries: tuple[ShownEntry, ...]
     cursor: str | None
     newest: str | None
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """Why a request would pass or not. `raw` is all of it, as it came."""
+
+    class Policy(msgspec.Struct, frozen=True):
+        """What one policy has to do with it."""
+
+        side: Literal["token", "owner"]
+        effect: str
+        covers: bool
+        why: str
+
+    class Request(msgspec.Struct, frozen=True):
+        """What was asked about."""
+
+        method: str
+        path: str
+        ip: str = ""
+        at: str = ""
+
+    class Result(msgspec.Struct, frozen=True):
+        """The decision; `reason` is there unless it is allowed."""
+
+        decision: str
+        message: str
+        request: "Explained.Request"
+        policies: tuple["Explained.Policy", ...] = ()
+        reason: str = ""
+        remedy: str = ""
+
+    raw: dict[str, Any]
+    result: Result

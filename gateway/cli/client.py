@@ -8,13 +8,26 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
-from urllib.parse import urlencode
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
 
-from gateway.cli.answer import Answer, AuditPage, Envelope, Group, Note, ShownEntry, ShownToken, Verified
+from gateway.cli.answer import (
+    Answer,
+    AuditPage,
+    Envelope,
+    Explained,
+    Group,
+    Note,
+    OwnerAnswer,
+    OwnerName,
+    ShownEntry,
+    ShownOwner,
+    ShownToken,
+    Verified,
+)
 from gateway.cli.printable import printable
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.resource import Scope
@@ -52,16 +65,21 @@ class TokenApiClient:
 
     async def tokens(self) -> list[Answer]:
         """All tokens of the caller's owner, expired ones too, the oldest first."""
-        found: dict[str, Answer] = {}
+        return [self._token(item) for item in await self._pages("/user/tokens", "&include_expired=true")]
+
+    async def _pages(self, path: str, query: str = "") -> list[dict[str, Any]]:
+        """All items of a list, the oldest first; each has an id, and a kind where ids repeat."""
+        found: dict[tuple[object, object], dict[str, Any]] = {}
         page = pages = 1
         while page <= pages:
-            query = f"?page={page}&per_page={_PER_PAGE}&direction=asc&include_expired=true"
-            envelope, _ = await self._ask("GET", f"/user/tokens{query}")
-            items = self._read(envelope.result, list[dict[str, Any]])
-            answers = [self._token(item) for item in items]
-            if all(answer.token.id in found for answer in answers):
+            asked = f"{path}?page={page}&per_page={_PER_PAGE}&direction=asc{query}"
+            envelope, _ = await self._ask("GET", asked)
+            items = {
+                (item.get("kind"), item.get("id")): item for item in self._read(envelope.result, list[dict[str, Any]])
+            }
+            if items.keys() <= found.keys():
                 break  # an empty page; or a server that knows no pages, and would keep us here for ever
-            found |= {answer.token.id: answer for answer in answers}
+            found |= items
             pages = envelope.result_info.total_pages if envelope.result_info else 1
             page += 1
         return list(found.values())
@@ -84,14 +102,15 @@ class TokenApiClient:
         envelope, new = await self._ask("PUT", f"/user/tokens/{token_id}", body, {"If-Match": etag})
         return self._token(envelope.result, new)
 
-    async def roll(self, token_id: str) -> Sensitive:
-        """The new secret; the old one is dead."""
-        envelope, _ = await self._ask("PUT", f"/user/tokens/{token_id}/value", {})
+    async def roll(self, token_id: str, overlap: int | None = None) -> Sensitive:
+        """The new secret; the old one is dead, or goes on for `overlap` seconds."""
+        body = {} if overlap is None else {"overlap": overlap}
+        envelope, _ = await self._ask("PUT", f"/user/tokens/{token_id}/value", body)
         return Sensitive(self._read(envelope.result, str))
 
-    async def delete(self, token_id: str) -> dict[str, Any]:
-        """What the API says of a token that is no more."""
-        envelope, _ = await self._ask("DELETE", f"/user/tokens/{token_id}")
+    async def delete(self, token_id: str, *, cascade: bool = False) -> dict[str, Any]:
+        """What the API says of a token that is no more; with `cascade` all that was made with it is no more either."""
+        envelope, _ = await self._ask("DELETE", f"/user/tokens/{token_id}{'?cascade=true' if cascade else ''}")
         return self._read(envelope.result, dict[str, Any])
 
     async def verify(self) -> Verified:
@@ -101,6 +120,13 @@ class TokenApiClient:
         notes = tuple(note.message for note in envelope.messages or ())
         return Verified(raw, self._read(raw, Verified.Result), notes)
 
+    async def explain(self, token_id: str, asked: dict[str, Any], account: str | None = None) -> Explained:
+        """Why the request that is asked about would pass or not, with a token of the caller's owner or of `account`."""
+        owner = "user" if account is None else f"accounts/{quote(account, safe='')}"
+        envelope, _ = await self._ask("POST", f"/{owner}/tokens/{token_id}/explain", asked)
+        raw = self._read(envelope.result, dict[str, Any])
+        return Explained(raw, self._read(raw, Explained.Result))
+
     async def permission_groups(self) -> PermissionGroups:
         """The gateway's permission groups; scopes that this version does not know are left out."""
         envelope, _ = await self._ask("GET", "/user/tokens/permission_groups")
@@ -109,6 +135,41 @@ class TokenApiClient:
             PermissionGroup(group.id, group.name, tuple(known[scope] for scope in group.scopes if scope in known))
             for group in self._read(envelope.result, list[Group])
         )
+
+    async def owners(self) -> list[OwnerAnswer]:
+        """All owners, the oldest first."""
+        return [self._owner(item) for item in await self._pages("/zonegate/owners")]
+
+    async def owner(self, owner: OwnerName) -> OwnerAnswer:
+        """One owner."""
+        envelope, etag = await self._ask("GET", owner.path)
+        return self._owner(envelope.result, etag)
+
+    async def create_owner(self, body: dict[str, Any]) -> tuple[Answer, Sensitive]:
+        """The new owner's first token, and its secret."""
+        envelope, etag = await self._ask("POST", "/zonegate/owners", body)
+        answer = self._token(envelope.result, etag)
+        if not answer.token.value:
+            raise self._foreign("a token without its value")
+        return answer, Sensitive(answer.token.value)
+
+    async def replace_owner(self, owner: OwnerName, body: dict[str, Any], etag: str) -> OwnerAnswer:
+        """The owner with `body` in its place, if it is still the one that `etag` names; else Refused with 412."""
+        envelope, new = await self._ask("PUT", owner.path, body, {"If-Match": etag})
+        return self._owner(envelope.result, new)
+
+    async def delete_owner(self, owner: OwnerName) -> dict[str, Any]:
+        """What the API says of an owner that is no more."""
+        envelope, _ = await self._ask("DELETE", owner.path)
+        return self._read(envelope.result, dict[str, Any])
+
+    async def zone(
+        self, method: Literal["GET", "PUT", "DELETE"], api: str, zone: str, body: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """What is put down of a zone, after `method` was done to it."""
+        path = f"/zonegate/zones/{quote(api, safe='')}/{quote(zone, safe='=*')}"
+        envelope, _ = await self._ask(method, path, body)
+        return self._read(envelope.result, dict[str, Any])
 
     async def audit(self, **asked: str | int) -> AuditPage:
         """A page of the audit; `asked` are the parameters of the API."""
@@ -151,6 +212,9 @@ class TokenApiClient:
 
     def _token(self, raw: object, etag: str | None = None) -> Answer:
         return Answer(self._read(raw, dict[str, Any]), self._read(raw, ShownToken), etag)
+
+    def _owner(self, raw: object, etag: str | None = None) -> OwnerAnswer:
+        return OwnerAnswer(self._read(raw, dict[str, Any]), self._read(raw, ShownOwner), etag)
 
     def _read(self, value: object, type_: type[Talked]) -> Talked:
         try:

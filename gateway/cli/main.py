@@ -18,10 +18,13 @@ from gateway.cli.caller import settings_of
 from gateway.cli.demo import demo
 from gateway.cli.failure import REFUSED, WRONG_USE, fail, help_without_command, say, told
 from gateway.cli.freeze import freeze, thaw
+from gateway.cli.owner import owner as owner_commands
+from gateway.cli.policy import policy as policy_commands
 from gateway.cli.store import store as store_commands
 from gateway.cli.table import secret_lines
 from gateway.cli.token import token as token_commands
 from gateway.cli.token_flag import Config, Json
+from gateway.cli.zone import zone as zone_commands
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.representation import show_token
 
@@ -112,6 +115,9 @@ app.command()(audit)
 app.command()(freeze)
 app.command()(thaw)
 app.add_typer(token_commands, name="token")
+app.add_typer(owner_commands, name="owner")
+app.add_typer(zone_commands, name="zone")
+app.add_typer(policy_commands, name="policy")
 app.add_typer(store_commands, name="store")
 
 

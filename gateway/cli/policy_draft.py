@@ -66,6 +66,11 @@ def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
     if facts.template is None and not flags.permission:
         msg = "--permission: missing; name what it may do, or take a --template"
         raise WrongUse(msg)
+    if facts.template is not None and facts.template.passes_on and not flags.permission:
+        raise WrongUse(
+            f"--template {facts.template.name!r}: say with --permission, and --zone, --account or --user, which rights "
+            "its holder may pass on to the tokens that he makes; you must have them yourself"
+        )
     reach = _reach(flags, facts.user_id)
     given = tuple(reach.of)
     chosen: dict[Scope, dict[str, PermissionGroup]] = {}
@@ -83,7 +88,7 @@ def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
             msg = "--except-zone: nothing here lies on a zone"
             raise WrongUse(msg)
         policies.append(_policy("deny", chosen[Scope.ZONE], _zones("--except-zone", flags.except_zone)))
-    return policies
+    return [policy | {"apis": list(flags.api)} for policy in policies] if flags.api else policies
 
 
 def _policy(effect: str, groups: Iterable[str], resources: Resources) -> dict[str, Any]:

@@ -142,7 +142,8 @@ def _print_exported(exported: Exported, file: Path) -> None:
     for fault in exported.left_out:
         typer.echo(printable(f"Left out {fault}"), err=True)
     resumed = f", {exported.resumed} of them by an earlier run" if exported.resumed else ""
-    typer.echo(f"Copied {_count(exported.owners, 'owner')} and {_count(exported.tokens, 'token')}{resumed}.", err=err)
+    copied = _all_counts(exported.owners, exported.tokens, exported.zones)
+    typer.echo(f"Copied {copied}{resumed}.", err=err)
     missing = exported.seen - exported.tokens - len(exported.left_out)
     if missing > 0:
         typer.echo(
@@ -188,7 +189,7 @@ def import_(  # noqa: PLR0913 - a flag each
         with _bar("Importing") as bar:
             loaded = _import(settings, opened_file, bar, overwrite=overwrite)
     if json:
-        counts = {"owners": checked.owners, "tokens": checked.tokens}
+        counts = {"owners": checked.owners, "tokens": checked.tokens, "zones": checked.zones}
         print_json(counts | msgspec.to_builtins(loaded))
     else:
         _print_loaded(checked, loaded)
@@ -222,7 +223,7 @@ def _print_loaded(checked: Checked, loaded: Loaded) -> None:
     if loaded.wrong:
         typer.echo(f"{done}; not in the store as in the file: {_count(loaded.wrong, 'document')}.")
     else:
-        whole = f"{_count(checked.owners, 'owner')} and {_count(checked.tokens, 'token')}"
+        whole = _all_counts(checked.owners, checked.tokens, checked.zones)
         typer.echo(f"{done}: all of the file, {whole}, is in the store.")
 
 
@@ -273,6 +274,12 @@ def _settings(context: typer.Context, config: Path | None) -> Settings:
     settings = settings_of(context, config)
     configure_logs(settings.log.format, "warning")
     return settings
+
+
+def _all_counts(owners: int, tokens: int, zones: int) -> str:
+    """How many documents of each kind; zones only where there are some."""
+    pinned = f" and {_count(zones, 'zone')}" if zones else ""
+    return f"{_count(owners, 'owner')} and {_count(tokens, 'token')}{pinned}"
 
 
 def _count(number: int, what: str) -> str:

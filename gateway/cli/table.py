@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.answer import Answer, ShownPolicy, ShownToken
+from gateway.cli.answer import Answer, OwnerAnswer, ShownOwner, ShownPolicy, ShownToken
 from gateway.cli.printable import printable
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.policy import Effect, Policy
 from gateway.tokens.resource import parse_resource
 from gateway.tokens.secret import Sensitive
-from gateway.tokens.summary import group_in_words, resource_in_words, summarise
+from gateway.tokens.summary import group_in_words, policies_in_words, resource_in_words, summarise
 from gateway.tokens.timestamp import parse_timestamp
 from gateway.tokens.token import Draft
 
@@ -105,26 +105,34 @@ def token_blocks(tokens: Iterable[ShownToken]) -> Table:
     return blocks
 
 
+def _policies(shown: Sequence[ShownPolicy]) -> tuple[tuple[Policy, ...], PermissionGroups]:
+    """Policies as they are read, with their groups as far as the API named them."""
+    groups = {group.id: _group(group.id, group.name) for policy in shown for group in policy.permission_groups}
+    policies = tuple(
+        Policy(
+            id="",
+            effect=Effect(policy.effect),
+            permission_groups=tuple(group.id for group in policy.permission_groups),
+            resources=policy.resources,
+            apis=policy.apis,
+        )
+        for policy in shown
+    )
+    return policies, PermissionGroups(groups.values())
+
+
 def rights_in_words(token: ShownToken) -> list[str]:
     """What the token may do, from where and when: as its maker was told."""
-    groups = {group.id: _group(group.id, group.name) for policy in token.policies for group in policy.permission_groups}
+    policies, groups = _policies(token.policies)
     draft = Draft(
         name=token.name,
-        policies=tuple(
-            Policy(
-                id="",
-                effect=Effect(policy.effect),
-                permission_groups=tuple(group.id for group in policy.permission_groups),
-                resources=policy.resources,
-            )
-            for policy in token.policies
-        ),
+        policies=policies,
         condition=token.condition,
         not_before=parse_timestamp(token.not_before or ""),
         expires_on=parse_timestamp(token.expires_on or ""),
         status=None,
     )
-    return summarise(draft, PermissionGroups(groups.values()))
+    return summarise(draft, groups)
 
 
 def token_sheet(token: ShownToken) -> Table:
@@ -151,6 +159,40 @@ def token_sheet(token: ShownToken) -> Table:
     for index, used in enumerate(token.usage.requests if token.usage else ()):
         line = f"{used.count} {used.result}: {used.route or 'no route'}"
         sheet.add_row(Text("" if index else "requests"), Text(printable(line)))
+    return sheet
+
+
+def owner_table(owners: Iterable[ShownOwner]) -> Table:
+    """A row for each owner."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in ("kind", "id", "name", "status"):
+        table.add_column(header, no_wrap=header == "id", overflow="fold")
+    for owner in owners:
+        style = _STYLES.get(owner.status, "")
+        texts = [Text(printable(text)) for text in (owner.kind, owner.id, owner.name)]
+        table.add_row(*texts, Text(printable(owner.status), style=style))
+    return table
+
+
+def owner_sheet(owner: ShownOwner) -> Table:
+    """All of one owner: what its tokens may do at most."""
+    sheet = Table.grid(padding=(0, 2))
+    sheet.add_column(no_wrap=True)
+    sheet.add_column(overflow="fold")
+    rows = (
+        ("id", owner.id),
+        ("kind", owner.kind),
+        ("name", owner.name),
+        ("status", owner.status),
+        ("issued on", owner.issued_on),
+        ("modified on", owner.modified_on),
+    )
+    for key, value in rows:
+        if value is not None:
+            style = _STYLES.get(value, "") if key == "status" else ""
+            sheet.add_row(Text(key), Text(printable(value), style=style))
+    for index, line in enumerate(policies_in_words(*_policies(owner.policies))):
+        sheet.add_row(Text("" if index else "rights"), Text(printable(line)))
     return sheet
 
 
@@ -190,6 +232,22 @@ def print_tokens(answers: Iterable[Answer], *, as_json: bool) -> None:
         screen = console()
         tokens = [answer.token for answer in answers]
         screen.print(token_table(tokens) if screen.width >= WIDE else token_blocks(tokens))
+
+
+def print_owners(answers: Iterable[OwnerAnswer], *, as_json: bool) -> None:
+    """A table, or the owners as the API gives them."""
+    if as_json:
+        print_json([answer.raw for answer in answers])
+    else:
+        console().print(owner_table(answer.owner for answer in answers))
+
+
+def print_owner(answer: OwnerAnswer, *, as_json: bool) -> None:
+    """All of one owner, or the owner as the API gives it."""
+    if as_json:
+        print_json(answer.raw)
+    else:
+        console().print(owner_sheet(answer.owner))
 
 
 def print_token(answer: Answer, *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.records import CATALOG, NOW, group_id, owner, secret_of, token, zone
+from support.zone_accounts import MemoryAccounts
 
 from gateway.access.compiled import CompiledToken, compile_owner, compile_token
 from gateway.access.decide import check_address, check_dates, check_status, decide
@@ -194,7 +195,9 @@ class Gateway:
         reader = HeadReader(lines, token_fields=NAMES, secret_fields=NAMES, shown=shown.lines)
         tokens: Any = self
         store: Any = None  # a digest that is current is not written
-        admission = Admission(tokens, store, CATALOG.public, peppers=self.peppers, clock=lambda: NOW, shown=shown)
+        admission = Admission(
+            tokens, store, CATALOG.public, MemoryAccounts(), peppers=self.peppers, clock=lambda: NOW, shown=shown
+        )
         return reader, admission
 
     def head(self, reader: HeadReader) -> Head:

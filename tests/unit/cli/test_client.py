@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestServer
 from support.processes import free_port
 from support.records import USER, ZONE_A, zone
 
+from gateway.cli.answer import OwnerName
 from gateway.cli.client import NoAnswer, Refused, TokenApiClient, open_api, talk
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
@@ -92,6 +93,63 @@ async def test_a_delete_gives_the_id(api: TokenApiClient, server: Server) -> Non
     server.answer({"id": "1" * 32})
     assert await api.delete("1" * 32) == {"id": "1" * 32}
     assert server.asked[0].method == "DELETE"
+
+
+async def test_a_roll_may_leave_the_old_secret_alive_for_a_while(api: TokenApiClient, server: Server) -> None:
+    server.answer("zgt_new")
+    await api.roll("1" * 32, 60)
+    assert server.bodies == [b'{"overlap":60}']
+
+
+async def test_a_cascade_is_asked_for_in_the_query(api: TokenApiClient, server: Server) -> None:
+    server.answer({"id": "1" * 32, "revoked": []})
+    assert await api.delete("1" * 32, cascade=True) == {"id": "1" * 32, "revoked": []}
+    assert server.asked[0].path_qs == f"/v4/user/tokens/{'1' * 32}?cascade=true"
+
+
+OWNER = {"id": "o", "kind": "user", "name": "x", "status": "active", "policies": []}
+
+
+@pytest.mark.parametrize(
+    ("kind", "query"), [pytest.param(None, "", id="the only one"), pytest.param("account", "?kind=account", id="kind")]
+)
+async def test_an_owner_is_asked_for_by_its_id_and_kind(
+    api: TokenApiClient, server: Server, kind: str | None, query: str
+) -> None:
+    server.answer(OWNER, etag='"tag"')
+    answer = await api.owner(OwnerName("o", kind))
+    assert (answer.raw, answer.etag, answer.owner.name) == (OWNER, '"tag"', "x")
+    assert server.asked[0].path_qs == f"/v4/zonegate/owners/o{query}"
+
+
+async def test_a_change_of_an_owner_goes_with_the_etag_that_was_read(api: TokenApiClient, server: Server) -> None:
+    server.answer(OWNER, etag='"new"')
+    answer = await api.replace_owner(OwnerName("o", None), {"name": "y"}, '"old"')
+    assert (server.asked[0].method, server.asked[0].headers["If-Match"]) == ("PUT", '"old"')
+    assert answer.etag == '"new"'
+
+
+async def test_a_new_owner_comes_with_its_first_token_s_secret(api: TokenApiClient, server: Server) -> None:
+    server.answer(token(value="zgt_new"))
+    answer, secret = await api.create_owner({"name": "x"})
+    assert (answer.token.id, secret) == ("1" * 32, Sensitive("zgt_new"))
+    server.answer(token())
+    with pytest.raises(NoAnswer):
+        await api.create_owner({"name": "x"})
+
+
+async def test_owners_of_one_id_and_two_kinds_are_both_listed(api: TokenApiClient, server: Server) -> None:
+    server.answer([OWNER, OWNER | {"kind": "account"}], result_info={"total_pages": 1})
+    assert [each.owner.kind for each in await api.owners()] == ["user", "account"]
+
+
+async def test_a_deleted_owner_and_a_zone_are_what_the_api_says(api: TokenApiClient, server: Server) -> None:
+    server.answer({"id": "o", "kind": "user", "tokens": 1})
+    assert (await api.delete_owner(OwnerName("o", "user")))["tokens"] == 1
+    server.answer({"id": "a.example.", "api": "powerdns"})
+    await api.zone("PUT", "powerdns", "0=2F25.a.example", {"account": "c"})
+    assert (server.asked[1].method, server.asked[1].path) == ("PUT", "/v4/zonegate/zones/powerdns/0=2F25.a.example")
+    assert server.bodies[1] == b'{"account":"c"}'
 
 
 async def test_verify_gives_result_and_messages(api: TokenApiClient, server: Server) -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.records import NOW
 
-from gateway.cli.moment import FORMS, parse_moment
+from gateway.cli.moment import FORMS, SPANS, parse_moment, parse_span
 from gateway.tokens.timestamp import format_timestamp
 
 MIDNIGHT = 1_801_353_600  # 2027-01-31T00:00:00Z
@@ -48,3 +48,25 @@ def test_every_span_can_be_sent(count: int, unit: str) -> None:
     seconds = parse_moment(f"{count}{unit}", NOW)
     assert seconds is not None
     assert parse_moment(format_timestamp(seconds), 0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("30d", 30 * 86400, id="days"),
+        pytest.param("12h", 12 * 3600, id="hours"),
+        pytest.param("45m", 45 * 60, id="minutes"),
+        pytest.param("90s", 90, id="seconds"),
+        pytest.param("0s", None, id="no span at all"),
+        pytest.param("90", None, id="no unit"),
+        pytest.param("1h30m", None, id="two of them"),
+        pytest.param("-1s", None, id="a span back"),
+        pytest.param("", None, id="nothing"),
+    ],
+)
+def test_a_span_is_a_number_and_a_unit(text: str, seconds: int | None) -> None:
+    assert parse_span(text) == seconds
+
+
+def test_the_spans_that_people_are_told_are_read() -> None:
+    assert all(parse_span(text) for text in SPANS.replace(" or", ",").split(", "))

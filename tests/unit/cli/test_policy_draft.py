@@ -166,9 +166,12 @@ def test_flags_make_one_policy_a_scope(said: dict[str, Any], policies: list[dict
         ),
         pytest.param(
             "Create additional tokens",
-            {},
-            [policy(["API Tokens Write"], [user(USER)], Scope.USER)],
-            id="the user needs no flag",
+            {"zone": (ZONE_A,), "permission": ("DNS Write",)},
+            [
+                policy(["DNS Write"], [zone(ZONE_A)]),
+                policy(["API Tokens Write"], [user(USER)], Scope.USER),
+            ],
+            id="what a maker of tokens passes on; the user needs no flag",
         ),
         pytest.param(
             "Edit zone DNS",
@@ -355,7 +358,16 @@ def test_flags_that_make_no_token_are_one_line_with_the_remedy(
 
 def test_a_token_of_an_account_has_no_user_to_name() -> None:
     with pytest.raises(WrongUse, match="--user: the token in ZONEGATE_TOKEN belongs to no user"):
-        draft_policies(Flags(), facts("Create additional tokens", user_id=None))
+        draft_policies(
+            Flags(permission=("DNS Write",), zone=(ZONE_A,)), facts("Create additional tokens", user_id=None)
+        )
+
+
+def test_each_policy_is_about_the_apis_that_are_named() -> None:
+    said = Flags(permission=("DNS Write",), all_zones=True, except_zone=(ZONE_A,), api=("powerdns", "cloudflare-dns"))
+    drafted = draft_policies(said, facts(None))
+    assert [each["apis"] for each in drafted] == [["powerdns", "cloudflare-dns"]] * 2
+    assert said.of_policies
 
 
 def test_a_template_that_the_gateway_has_not_the_permissions_for_is_wrong_use() -> None:

@@ -156,11 +156,12 @@ def test_a_copy_goes_through_standard_output_and_input(first: dict[str, Any], zo
 def test_programs_get_the_counts_as_json(first: dict[str, Any], zonegate: Run, redis: Redis) -> None:
     assert first["id"]
     exported = json.loads(zonegate("export", "copy.jsonl", "--json").stdout)
-    assert exported == {"owners": 1, "tokens": 1, "resumed": 0, "seen": 1, "left_out": []}
+    assert exported == {"owners": 1, "tokens": 1, "resumed": 0, "seen": 1, "left_out": [], "zones": 0}
     redis.flushall()
     assert json.loads(zonegate("import", "copy.jsonl", "--json").stdout) == {
         "owners": 1,
         "tokens": 1,
+        "zones": 0,
         "written": 2,
         "same": 0,
         "refused_count": 0,

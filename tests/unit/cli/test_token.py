@@ -103,6 +103,25 @@ def test_a_roll_shows_the_new_secret_and_kills_the_old_one(gateway: Gateway, run
     assert (status(gateway, secret), status(gateway, token["value"])) == (200, 401)
 
 
+def test_a_roll_with_an_overlap_leaves_the_old_secret_alive(gateway: Gateway, run: Run, token: dict[str, Any]) -> None:
+    result = run("roll", token["id"], "--overlap", "1h")
+    assert result.exit_code == 0
+    assert "the old one goes on for 1h, or to the token's end" in result.stdout
+    assert status(gateway, token["value"]) == 200
+
+
+@pytest.mark.parametrize("overlap", ["31d", "0s", "soon", "60"])
+def test_an_overlap_that_is_none_is_wrong_use(run: Run, token: dict[str, Any], overlap: str) -> None:
+    result = run("roll", token["id"], "--overlap", overlap)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"zonegate: --overlap '{overlap}': a span of time")
+
+
+def test_a_cascade_tells_how_many_tokens_went_along(run: Run, token: dict[str, Any]) -> None:
+    result = run("delete", token["id"], "--cascade")
+    assert (result.exit_code, result.stdout) == (0, f"Token {token['id']} is deleted.\n")
+
+
 def test_for_programs_a_roll_is_id_and_value(
     gateway: Gateway, run_json: Callable[..., Any], token: dict[str, Any]
 ) -> None:

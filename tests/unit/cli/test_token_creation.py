@@ -71,14 +71,30 @@ def test_for_programs_the_token_is_as_the_api_gives_it(gateway: Gateway, run_jso
 
 
 def test_the_user_of_a_template_is_the_callers_own(gateway: Gateway, run_json: Callable[..., Any]) -> None:
-    made = run_json("create", "--template", "Create additional tokens")
+    passed_on = ["--permission", "DNS Write", "--zone", ZONE_B]
+    made = run_json("create", "--template", "Create additional tokens", *passed_on)
     owner = gateway.call("GET", f"/user/tokens/{made['id']}").json()["result"]["owner"]
-    assert [list(policy["resources"]) for policy in made["policies"]] == [[f"{Scope.USER}.{owner['id']}"]]
+    assert [list(policy["resources"]) for policy in made["policies"]] == [
+        [zone(ZONE_B)],
+        [f"{Scope.USER}.{owner['id']}"],
+    ]
+
+
+def test_the_summary_of_a_token_that_makes_tokens_says_what_it_passes_on(run: Run) -> None:
+    passed_on = ["--permission", "DNS Write", "--zone", ZONE_B]
+    result = run("create", "--template", "Create additional tokens", *passed_on, "--yes")
+    assert result.exit_code == 0
+    assert "may pass all of this, or a part of it, on to tokens that it makes, and nothing else" in result.stdout
+
+
+def test_a_policy_may_be_kept_to_one_api(run_json: Callable[..., Any]) -> None:
+    made = run_json("create", "--name", "x", *DNS, "--api", "cloudflare-dns")
+    assert [policy["apis"] for policy in made["policies"]] == [["cloudflare-dns"]]
 
 
 @pytest.mark.parametrize(
     "name",
-    ["Read billing info", "WordPress", "Create additional tokens", "Read all resources"],
+    ["Read billing info", "WordPress", "Read all resources"],
 )
 def test_a_template_that_needs_nothing_chosen_is_a_token_by_itself(name: str, run_json: Callable[..., Any]) -> None:
     assert run_json("create", "--template", name)["name"] == name
@@ -90,6 +106,11 @@ def test_a_template_that_needs_nothing_chosen_is_a_token_by_itself(name: str, ru
         pytest.param(["--template", "Edit"], ["--template: there is no template 'Edit'; there are: "], id="template"),
         pytest.param(["--template", "Edit zone DNS"], ["--template 'Edit zone DNS': it lies on a zone"], id="no zone"),
         pytest.param(["--name", "x"], ["--permission: missing"], id="no permission"),
+        pytest.param(
+            ["--template", "Create additional tokens"],
+            ["--template 'Create additional tokens': say with --permission, and --zone"],
+            id="nothing to pass on",
+        ),
         pytest.param([*DNS], ["--name: give it one"], id="no name"),
         pytest.param(["--name", "x", *DNS, "--permission", "Nope"], ["--permission 'Nope': "], id="permission"),
         pytest.param(["--name", "x", *DNS, "--zone", "*"], ["--zone '*': "], id="zone"),
