@@ -108,10 +108,13 @@ def _by_facts(ask: Question | Supposition, route: Route) -> Deny | Need | None:
             return _forbidden(route)
 
 
+NOT_PLAIN: Final = "compressed, in another charset, or a form: here it takes JSON in UTF-8, as it stands"
+
+
 def _named_in_body(ask: Question | Supposition, where: InBody, route: Route) -> Touched | Deny | Need | None:
     if ask.encoded:
-        # One body may be JSON as it stands and other JSON once it is unpacked.
-        return Deny(reason=Reason.INVALID_BODY, faults=(Fault("", "compressed: here it takes one that is not"),))
+        # One body may be JSON as it stands, and once it is unpacked other JSON, or a form.
+        return Deny(reason=Reason.INVALID_BODY, faults=(Fault("", NOT_PLAIN),))
     if ask.facts.body is None:
         return Need(Body())
     found = named_in(ask.facts.body, where, route.api)

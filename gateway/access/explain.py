@@ -1,6 +1,6 @@
 """Why a request would pass or not, for people: what each policy has to do with it, and what would have to change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -74,18 +74,25 @@ def explain(question: Supposed, groups: PermissionGroups) -> Explanation:
         facts=question.facts,
         encoded=question.encoded,
     )
-    objection = next((found for check in CHECKS if (found := check(asked))), None)
+    objections = [found for check in CHECKS if (found := check(asked))]
     sides = _sides(asked, question, groups)
     policies = tuple(one for side in sides for one in side.explained())
-    match objection:
+    match next(iter(objections), None):
         case None:
             return Explanation("allow", None, "Allowed", policies, "")
         case Need(fact):
             return Explanation("need", None, _turns_on(fact), policies, "", fact)
-        case Deny():
-            return Explanation(
-                "deny", objection.reason, _said(objection), policies, _remedy(objection, question, sides)
-            )
+        case Deny() as first:
+            # The first is the answer; to take it away opens nothing where another stands behind it.
+            denials = [found for found in objections if isinstance(found, Deny)]
+            remedies = dict.fromkeys(_remedy(denial, question, sides) for denial in denials)
+            return Explanation("deny", first.reason, _said(first), policies, _in_one(remedies))
+
+
+def _in_one(remedies: Iterable[str]) -> str:
+    """`Enable the token; and give it ...`."""
+    words = "; and ".join(f"{remedy[:1].lower()}{remedy[1:]}" for remedy in remedies if remedy)
+    return words[:1].upper() + words[1:]
 
 
 def _field(match: Match) -> str:

@@ -75,14 +75,16 @@ class _Reach:
     """The resources of one policy."""
 
     def __init__(self, policy: Policy, own: tuple[str, str] | None) -> None:
-        """`own`: a user who is to be read as another one."""
+        """`own`: a user, and another one with whom it is as with him."""
         self.all: list[Resource] = []
         for key, value in policy.resources.items():
             match parse_resource(key, value):
                 case str() as fault:
                     raise ValueError(fault)
                 case User(id) if own is not None and id == own[0]:
-                    self.all.append(User(own[1]))
+                    self.all += [User(id), User(own[1])]
+                case User(id) if own is not None and id == own[1] and policy.effect is Effect.ALLOW:
+                    pass  # that user's name beside his own: token and owner might mean the one and the other
                 case resource:
                     self.all.append(resource)
         self.set = frozenset(self.all)
@@ -218,22 +220,24 @@ def exceeds(caller: Caller, thing: Grant, accounts: Accounts, groups: Permission
     Raises ValueError for an unreadable record.
     """
     zones = _Zones(accounts)
-    given = _Side(thing.policies, groups, zones, _own(caller, thing))
+    given = _Side(thing.policies, groups, zones)
     owner = caller.owner.policies if caller.owner else ()
     found: list[Excess] = []
     for whose, policies in (("your token", caller.token.policies), ("your token's owner", owner)):
-        held = _Side(policies, groups, zones)
+        held = _Side(policies, groups, zones, _own(caller, thing))
         found += _allowed_beyond(given, held, whose, groups)
         found += _not_taken_away(given, held, whose, groups, zones)
     return tuple([*found, *_limits(caller.token, thing)][:MOST_FAULTS])
 
 
 def _own(caller: Caller, thing: Grant) -> tuple[str, str] | None:
-    """Which user of the thing's policies stands for which of the caller's."""
+    """The caller's user, and the new one: what is given or taken away on the one is so on the other. It is the caller's
+    policies that are read so: in the thing's, a deny on the one leaves the other open.
+    """
     new, ours = thing.new_owner, caller.token.owner
     if new is None or new.kind is not OwnerKind.USER or ours.kind is not OwnerKind.USER:
         return None
-    return new.id, ours.id
+    return ours.id, new.id
 
 
 def _allowed_beyond(given: _Side, held: _Side, whose: str, groups: PermissionGroups) -> Iterator[Excess]:

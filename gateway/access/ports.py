@@ -1,6 +1,6 @@
 """What decisions and the token API need of a store, in their own words."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import Protocol
 
@@ -171,3 +171,6 @@ class ZoneAccounts(Protocol):
 
     async def find(self, api: Api, zone: str) -> str | Unknown:
         """The account after a None. Never raises."""
+
+    async def pinned(self, api: Api, zones: Sequence[str]) -> Mapping[str, str]:
+        """The accounts of those of `zones` that an operator has put down. Raises StoreUnavailable."""

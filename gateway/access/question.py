@@ -60,4 +60,4 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     now: float
     facts: Facts = NO_FACTS
     encoded: bool = False
-    """The body has a Content-Encoding but identity: what it says to the upstream nobody can read here."""
+    """What the body says to the upstream nobody can read here: it is compressed, in another charset, or a form."""

@@ -4,6 +4,7 @@ An owner is named by its id; where a user and an account have the same, `?kind=u
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from gateway.admin.request import ATTEMPTS, CHANGED, Operation, Randomness, Requ
 from gateway.reason import Answer, Deny, Fault, Reason, succeed
 from gateway.tokens import lifecycle
 from gateway.tokens.digest import Peppers
-from gateway.tokens.owner import Owner, OwnerDraft, OwnerRef, OwnerStatus
+from gateway.tokens.owner import Owner, OwnerDraft, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.permission_group import PermissionGroups
 from gateway.tokens.policy import without_ids
 from gateway.tokens.representation import show_owner, show_token
@@ -79,10 +80,12 @@ class OwnerApi:
         if isinstance(caller, Deny):
             return caller
         ours = caller.token
-        grant = Grant(
-            policies=draft.policies, condition=ours.condition, expires_on=ours.expires_on, new_owner=draft.ref
-        )
-        if deny := await self._authority.denies(caller, grant):
+        grant = Grant(policies=draft.policies, new_owner=draft.ref)
+        if draft.ref.kind is OwnerKind.USER:
+            # Nobody but the first token acts for him yet, and that one has its maker's limits. An account may have
+            # tokens before it has a record: they get this ceiling too.
+            grant = msgspec.structs.replace(grant, condition=ours.condition, expires_on=ours.expires_on)
+        if deny := await self._authority.why_not(request, grant):
             return deny
         owner = _owner(draft, OwnerStatus.ACTIVE, int(now), int(now))
         if too_large := _too_large(owner):
@@ -105,8 +108,21 @@ class OwnerApi:
             await self._store.create_owner(owner, token, request.actor, now)
         except Conflict:
             return invalid(Fault("/id", f"there is an owner of that id already: {owner.ref.kind} {owner.ref.id}"))
+        if isinstance(caller := await self._authority.caller(request), Deny):  # ended before it was written
+            await self._take_back(request, owner, token)
+            return caller
         shown = show_token(token, self._groups, now)
         return succeed(shown | {"owner": show_owner(owner, self._groups), "value": secret.reveal()})
+
+    async def _take_back(self, request: Request, owner: Owner, token: Token) -> None:
+        """The new owner and its first token are gone again, unless somebody has changed them since."""
+        first, found = await self._store.get(token.id), await self._store.get_owner(owner.ref)
+        now = self._clock()
+        with suppress(Conflict):
+            if first is not None and first.token == token:
+                await self._store.delete(first, Action.DELETE, request.actor, now)
+            if found is not None and found[0] == owner:
+                await self._store.change_owner(owner.ref, found[1], None, Action.OWNER_DELETE, request.actor, now)
 
     async def _get(self, request: Request) -> Answer | Deny:
         ref = await self._ref(request)

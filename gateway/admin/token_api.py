@@ -6,6 +6,7 @@ it is about, and nobody sees any other's.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 from urllib.parse import unquote
@@ -30,7 +31,7 @@ from gateway.server.ports import Call
 from gateway.store.use import Use
 from gateway.tokens import lifecycle
 from gateway.tokens.digest import Peppers
-from gateway.tokens.owner import OwnerKind
+from gateway.tokens.owner import OwnerKind, is_owner
 from gateway.tokens.permission_group import PermissionGroups
 from gateway.tokens.policy import without_ids
 from gateway.tokens.representation import show_group, show_token
@@ -45,6 +46,7 @@ _VALID: Final = (10000, "This API Token is valid and active")
 _IN_OVERLAP: Final = (10001, "This secret was rolled: it works until expires_on, beside the new one")
 _OVERLAP_ENDED: Final = (10001, "This secret was rolled, and its overlap has ended; the token and its new secret go on")
 _NO_TOKEN: Final = Deny(reason=Reason.NOT_FOUND, detail="token")
+_NO_ACCOUNT: Final = Deny(reason=Reason.NOT_FOUND, detail="account")
 _UNKNOWN_TOKEN: Final = Deny(reason=Reason.UNKNOWN_TOKEN)
 _FIRST_OWNER: Final = frozenset(
     {
@@ -56,6 +58,8 @@ _FIRST_OWNER: Final = frozenset(
 """What is about all owners: a right on the first owner's user. Any other user's All Permissions are about himself."""
 _CHANGES: Final = frozenset({"create", "update", "roll", "create-owner", "update-owner", "set-zone", "unset-zone"})
 """What a secret in its overlap may not do. To end something it is good enough."""
+_ATTEMPTS_TO_END: Final = 100
+"""More than for a change: somebody may go on changing what is to be ended."""
 
 Done = TypeVar("Done")
 
@@ -178,6 +182,8 @@ class UserTokenApi:
         draft = validate_token(request.call.body, self._groups, now, self._new_id, apis=self._apis)
         if isinstance(draft, tuple):
             return invalid(*draft)
+        if not is_owner(request.owner):
+            return _NO_ACCOUNT
         token_id = self._new_id()
         secret = make_secret(request.owner.kind, token_id, self._randomness(32))
         token = lifecycle.issue(
@@ -191,7 +197,7 @@ class UserTokenApi:
         if deny := _too_large(token) or await self._authority.why_not(request, _grant(token)):
             return deny
         raw = await self._store.create(token, request.actor, now)
-        return self._show(token, raw, secret)
+        return await self._taken_back(request, token, raw, None) or self._show(token, raw, secret)
 
     async def _get(self, request: Request) -> Answer | Deny:
         record = await self._find(request)
@@ -205,6 +211,8 @@ class UserTokenApi:
         return succeed(shown, fields=[("ETag", entity_tag(record.raw))])
 
     async def _update(self, request: Request) -> Answer | Deny:
+        before: Token | None = None
+
         async def change(record: Record, now: float) -> Token | Deny:
             draft = validate_token(request.call.body, self._groups, now, self._new_id, record.token, apis=self._apis)
             if isinstance(draft, tuple):
@@ -212,22 +220,30 @@ class UserTokenApi:
             new = lifecycle.edit(record.token, draft, issued_by=request.allow.principal.token.id, now=now)
             if too_large := _too_large(new):
                 return too_large
-            if _only_ends(record.token, new):
-                return new
-            return await self._authority.why_not(request, _grant(new)) or new
+            nonlocal before
+            before = None if _only_ends(record.token, new) else record.token
+            return new if before is None else await self._authority.why_not(request, _grant(new)) or new
 
         changed = await self._change(request, Action.UPDATE, change)
-        return changed if isinstance(changed, Deny) else self._show(*changed)
+        if isinstance(changed, Deny):
+            return changed
+        deny = await self._taken_back(request, *changed, before) if before is not None else None
+        return deny or self._show(*changed)
 
     async def _roll(self, request: Request) -> Answer | Deny:
         overlap = validate_roll(request.call.body)
         if isinstance(overlap, tuple):
             return invalid(*overlap)
-        caller = request.allow.principal.token
+        principal = request.allow.principal
+        caller = principal.token
         secret = make_secret(request.owner.kind, request.token_id, self._randomness(32))
+        before: Token | None = None
 
         async def change(record: Record, now: float) -> Token | Deny:
-            token = record.token
+            nonlocal before
+            before = token = record.token
+            if token.id == caller.id and principal.digest not in token.digests:
+                return _UNKNOWN_TOKEN  # rolled by somebody else meanwhile: the secret that was shown is dead
             # Whoever rolls a token has it from then on; a token has itself already, and stays its maker's.
             if token.id != caller.id and (deny := await self._authority.why_not(request, _grant(token))):
                 return deny
@@ -237,7 +253,28 @@ class UserTokenApi:
         changed = await self._change(request, Action.ROLL, change)
         if isinstance(changed, Deny):
             return changed
+        if deny := await self._taken_back(request, *changed, before):
+            return deny
         return succeed(secret.reveal(), fields=[("ETag", entity_tag(changed[1]))])
+
+    async def _taken_back(self, request: Request, made: Token, raw: bytes, before: Token | None) -> Deny | None:
+        """Why the caller gave nothing after all: he was ended before it was written. Then it is as `before` again
+        (None: not there), and no secret of it was told.
+
+        Whoever ends a token with what it has made looks for that; what is written behind his last look is found here.
+        """
+        if made.id == request.allow.principal.token.id:
+            return None
+        caller = await self._authority.caller(request)
+        if not isinstance(caller, Deny):
+            return None
+        with suppress(Conflict):  # somebody has changed or ended it since: then it is his
+            written = Record(token=made, owner=None, raw=raw)
+            if before is None:
+                await self._store.delete(written, Action.DELETE, request.actor, self._clock())
+            else:
+                await self._store.replace(written, before, Action.UPDATE, request.actor, self._clock())
+        return caller
 
     async def _delete(self, request: Request) -> Answer | Deny:
         cascade = is_cascade(request.call.query)
@@ -262,7 +299,7 @@ class UserTokenApi:
         async def switch_off(record: Record, now: float) -> Token | Deny:
             return msgspec.structs.replace(record.token, status=Status.DISABLED, modified_on=int(now))
 
-        changed = await self._change(request, Action.UPDATE, switch_off)
+        changed = await self._change(request, Action.UPDATE, switch_off, at_once=True)
         if isinstance(changed, Deny):
             return changed
         makers, revoked = {request.token_id}, list[str]()
@@ -345,6 +382,8 @@ class UserTokenApi:
         action: Action,
         change: Callable[[Record, float], Awaitable[Token | Deny]],
         token_id: str | None = None,
+        *,
+        at_once: bool = False,
     ) -> tuple[Token, bytes] | Deny:
         """Put what `change` makes of the token (the one in the path, unless another is named) in its place."""
 
@@ -354,14 +393,14 @@ class UserTokenApi:
                 return new
             return new, await self._store.replace(record, new, action, request.actor, now)
 
-        return await self._try(request, token_id or request.token_id, put)
+        return await (self._try_at_once if at_once else self._try)(request, token_id or request.token_id, put)
 
     async def _end(self, request: Request, token_id: str, action: Action) -> Answer | Deny:
         async def end(record: Record, now: float) -> Answer:
             await self._store.delete(record, action, request.actor, now)
             return succeed({"id": token_id})
 
-        return await self._try(request, token_id, end)
+        return await self._try_at_once(request, token_id, end)
 
     async def _try(
         self, request: Request, token_id: str, step: Callable[[Record, float], Awaitable[Done | Deny]]
@@ -373,17 +412,30 @@ class UserTokenApi:
         """
         lock = self._turns.setdefault(token_id, asyncio.Lock())
         async with lock:
-            for _ in range(ATTEMPTS):
-                record = await self._find(request, token_id)
-                if record is None:
-                    return _NO_TOKEN
-                if not matches(request.call.if_match, record.raw):
-                    return CHANGED
-                try:
-                    return await step(record, self._clock())
-                except Conflict:
-                    continue
-            return CHANGED
+            return await self._attempt(request, token_id, step, ATTEMPTS)
+
+    async def _try_at_once(
+        self, request: Request, token_id: str, step: Callable[[Record, float], Awaitable[Done | Deny]]
+    ) -> Done | Deny:
+        """As `_try`, but it waits for no other change: those may look for zones' accounts for long, and whoever has a
+        token must not put off its end by changing it.
+        """
+        return await self._attempt(request, token_id, step, _ATTEMPTS_TO_END)
+
+    async def _attempt(
+        self, request: Request, token_id: str, step: Callable[[Record, float], Awaitable[Done | Deny]], attempts: int
+    ) -> Done | Deny:
+        for _ in range(attempts):
+            record = await self._find(request, token_id)
+            if record is None:
+                return _NO_TOKEN
+            if not matches(request.call.if_match, record.raw):
+                return CHANGED
+            try:
+                return await step(record, self._clock())
+            except Conflict:
+                continue
+        return CHANGED
 
     def _show(self, token: Token, raw: bytes, secret: Sensitive | None = None) -> Answer:
         shown = show_token(token, self._groups, self._clock())

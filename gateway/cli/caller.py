@@ -13,7 +13,7 @@ from gateway.catalog.template import Template
 from gateway.cli.address import parse_token, parse_url, url_of
 from gateway.cli.client import TokenApiClient, talk
 from gateway.cli.policy_draft import Facts, find_template, needs_user
-from gateway.cli.token_flag import Flags
+from gateway.cli.token_flag import ACCOUNT_OWNED, Flags
 from gateway.settings import Settings, environment, load_settings
 from gateway.tokens.secret import Sensitive
 
@@ -25,10 +25,12 @@ class Caller(msgspec.Struct, frozen=True):
 
     url: str
     secret: Sensitive
+    account: str | None = None
+    """Its tokens are asked about; else those of the secret's own user."""
 
     def talk(self, conversation: Callable[[TokenApiClient], Awaitable[Talked]]) -> Talked:
         """What `conversation` with the token API comes to. Raises Refused, NoAnswer."""
-        return talk(self.url, self.secret, conversation)
+        return talk(self.url, self.secret, conversation, self.account)
 
 
 def settings_of(context: typer.Context, config: Path | None) -> Settings:
@@ -41,7 +43,8 @@ def caller_of(context: typer.Context, config: Path | None) -> Caller:
     variables = environment()
     secret = parse_token(variables.get("ZONEGATE_TOKEN"))
     url = variables.get("ZONEGATE_URL")
-    return Caller(parse_url(url) if url else url_of(settings_of(context, config)), secret)
+    account = context.meta.get(ACCOUNT_OWNED)
+    return Caller(parse_url(url) if url else url_of(settings_of(context, config)), secret, account)
 
 
 def template_of(context: typer.Context, config: Path | None, name: str | None) -> Template | None:

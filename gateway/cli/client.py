@@ -58,14 +58,17 @@ class Refused(Exception):  # noqa: N818 - it is said to a person
 class TokenApiClient:
     """The token API at `url`. Every method raises Refused and NoAnswer."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, deadline: float) -> None:
+    def __init__(self, url: str, session: aiohttp.ClientSession, deadline: float, account: str | None = None) -> None:
+        """`account`: tokens are those that it owns, not those of the caller's user."""
         self._url = url
+        self._account = account
+        self._tokens = tokens_of(account)
         self._session = session
         self._deadline = deadline
 
     async def tokens(self) -> list[Answer]:
-        """All tokens of the caller's owner, expired ones too, the oldest first."""
-        return [self._token(item) for item in await self._pages("/user/tokens", "&include_expired=true")]
+        """All tokens of the caller's user, or of the account; expired ones too, the oldest first."""
+        return [self._token(item) for item in await self._pages(self._tokens, "&include_expired=true")]
 
     async def _pages(self, path: str, query: str = "") -> list[dict[str, Any]]:
         """All items of a list, the oldest first; each has an id, and a kind where ids repeat."""
@@ -86,12 +89,12 @@ class TokenApiClient:
 
     async def token(self, token_id: str) -> Answer:
         """One token."""
-        envelope, etag = await self._ask("GET", f"/user/tokens/{token_id}")
+        envelope, etag = await self._ask("GET", f"{self._tokens}/{token_id}")
         return self._token(envelope.result, etag)
 
     async def create(self, body: dict[str, Any]) -> tuple[Answer, Sensitive]:
         """The new token, and its secret."""
-        envelope, etag = await self._ask("POST", "/user/tokens", body)
+        envelope, etag = await self._ask("POST", self._tokens, body)
         answer = self._token(envelope.result, etag)
         if not answer.token.value:
             raise self._foreign("a token without its value")
@@ -99,37 +102,36 @@ class TokenApiClient:
 
     async def replace(self, token_id: str, body: dict[str, Any], etag: str) -> Answer:
         """The token with `body` in its place, if it is still the one that `etag` names; else Refused with 412."""
-        envelope, new = await self._ask("PUT", f"/user/tokens/{token_id}", body, {"If-Match": etag})
+        envelope, new = await self._ask("PUT", f"{self._tokens}/{token_id}", body, {"If-Match": etag})
         return self._token(envelope.result, new)
 
     async def roll(self, token_id: str, overlap: int | None = None) -> Sensitive:
         """The new secret; the old one is dead, or goes on for `overlap` seconds."""
         body = {} if overlap is None else {"overlap": overlap}
-        envelope, _ = await self._ask("PUT", f"/user/tokens/{token_id}/value", body)
+        envelope, _ = await self._ask("PUT", f"{self._tokens}/{token_id}/value", body)
         return Sensitive(self._read(envelope.result, str))
 
     async def delete(self, token_id: str, *, cascade: bool = False) -> dict[str, Any]:
         """What the API says of a token that is no more; with `cascade` all that was made with it is no more either."""
-        envelope, _ = await self._ask("DELETE", f"/user/tokens/{token_id}{'?cascade=true' if cascade else ''}")
+        envelope, _ = await self._ask("DELETE", f"{self._tokens}/{token_id}{'?cascade=true' if cascade else ''}")
         return self._read(envelope.result, dict[str, Any])
 
     async def verify(self) -> Verified:
         """The caller's own token."""
-        envelope, _ = await self._ask("GET", "/user/tokens/verify")
+        envelope, _ = await self._ask("GET", f"{self._tokens}/verify")
         raw = self._read(envelope.result, dict[str, Any])
         notes = tuple(note.message for note in envelope.messages or ())
         return Verified(raw, self._read(raw, Verified.Result), notes)
 
     async def explain(self, token_id: str, asked: dict[str, Any], account: str | None = None) -> Explained:
         """Why the request that is asked about would pass or not, with a token of the caller's owner or of `account`."""
-        owner = "user" if account is None else f"accounts/{quote(account, safe='')}"
-        envelope, _ = await self._ask("POST", f"/{owner}/tokens/{token_id}/explain", asked)
+        envelope, _ = await self._ask("POST", f"{tokens_of(account)}/{token_id}/explain", asked)
         raw = self._read(envelope.result, dict[str, Any])
         return Explained(raw, self._read(raw, Explained.Result))
 
     async def permission_groups(self) -> PermissionGroups:
         """The gateway's permission groups; scopes that this version does not know are left out."""
-        envelope, _ = await self._ask("GET", "/user/tokens/permission_groups")
+        envelope, _ = await self._ask("GET", f"{self._tokens}/permission_groups")
         known = {scope.value: scope for scope in Scope}
         return PermissionGroups(
             PermissionGroup(group.id, group.name, tuple(known[scope] for scope in group.scopes if scope in known))
@@ -179,7 +181,9 @@ class TokenApiClient:
         return AuditPage(tuple(raw), self._read(raw, tuple[ShownEntry, ...]), info.cursor, info.newest)
 
     async def own_user(self) -> str | None:
-        """The id of the user whom the caller's token belongs to; None when it is an account's."""
+        """The id of the user whom the caller's token belongs to; None when it, or what it asks for, is an account's."""
+        if self._account is not None:
+            return None
         own = await self.verify()
         owner = (await self.token(own.result.id)).token.owner
         return owner.id if owner and owner.kind == "user" else None
@@ -249,6 +253,11 @@ class TokenApiClient:
         return f"{self._url}: {why}"
 
 
+def tokens_of(account: str | None) -> str:
+    """The path of the tokens of the caller's user, or of an account."""
+    return "/user/tokens" if account is None else f"/accounts/{quote(account, safe='')}/tokens"
+
+
 def _why(error: OSError) -> str:
     # asyncio's own text has the address in it as Python writes it; a resolver's numbers are negative.
     if error.errno and error.errno > 0:
@@ -257,7 +266,9 @@ def _why(error: OSError) -> str:
 
 
 @asynccontextmanager
-async def open_api(url: str, secret: Sensitive, deadline: float = TIMEOUT) -> AsyncIterator[TokenApiClient]:
+async def open_api(
+    url: str, secret: Sensitive, deadline: float = TIMEOUT, account: str | None = None
+) -> AsyncIterator[TokenApiClient]:
     """The token API at `url`, as the holder of `secret`; each request has `deadline` seconds."""
     headers = {
         "Authorization": f"Bearer {secret.reveal()}",
@@ -266,14 +277,19 @@ async def open_api(url: str, secret: Sensitive, deadline: float = TIMEOUT) -> As
         "Accept-Encoding": "identity",
     }
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=deadline)) as session:
-        yield TokenApiClient(url, session, deadline)
+        yield TokenApiClient(url, session, deadline, account)
 
 
-def talk(url: str, secret: Sensitive, conversation: Callable[[TokenApiClient], Awaitable[Talked]]) -> Talked:
+def talk(
+    url: str,
+    secret: Sensitive,
+    conversation: Callable[[TokenApiClient], Awaitable[Talked]],
+    account: str | None = None,
+) -> Talked:
     """What `conversation` comes to. Raises Refused, NoAnswer."""
 
     async def whole() -> Talked:
-        async with open_api(url, secret) as api:
+        async with open_api(url, secret, account=account) as api:
             return await conversation(api)
 
     return asyncio.run(whole())

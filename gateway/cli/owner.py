@@ -126,7 +126,7 @@ def create(  # noqa: PLR0913 - a flag each
         f'Created {kind} {new_id}, "{printable(said.name)}". Its first token is '
         f"{printable(answer.token.id)}, and may do all that it may:"
     )
-    typer.echo("\n".join(secret_lines(caller.url, secret)))
+    typer.echo("\n".join(secret_lines(caller.url, secret, new_id if kind == "account" else None)))
 
 
 async def _policies(  # noqa: PLR0913, PLR0917 - who asks, and what he said

@@ -159,7 +159,7 @@ def _accounts(names: Iterable[str]) -> Resources:
 
 def _user(user_id: str | None) -> Resources:
     if user_id is None:
-        msg = "--user: the token in ZONEGATE_TOKEN belongs to no user"
+        msg = "--user: there is none: it is an account whose token this is"
         raise WrongUse(msg)
     return {f"{Scope.USER}.{user_id}": "*"}
 

@@ -67,7 +67,8 @@ def _judged(settings: Settings, files: list[Path], directory: Path | None) -> li
     found = []
     for path in files or _all_of(str(directory or settings.policies.dir)):
         if not path.is_file():
-            fail(f"'{printable(str(path))}': there is no such file")
+            what = "not a file of cases; --dir names a directory of policies" if path.exists() else "no such file"
+            fail(f"'{printable(str(path))}': {what}")
         root = str(directory) if directory else _around(path) or settings.policies.dir
         if root not in catalogs:
             catalogs[root] = compile_set(read_set(root), settings.listen.prefix)

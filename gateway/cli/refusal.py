@@ -41,6 +41,9 @@ def answered() -> Iterator[None]:
             yield
     except (WrongUse, BadAddress) as error:
         fail(str(error))
+    except UnicodeEncodeError as error:
+        # Python hands on bytes of the command line that are not UTF-8 as lone surrogates, which no request can carry.
+        fail(f"'{printable(error.object)}': not UTF-8")
     except NoAnswer as error:
         fail(str(error), REFUSED)
     except Refused as refused:

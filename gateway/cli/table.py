@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.answer import Answer, OwnerAnswer, ShownOwner, ShownPolicy, ShownToken
+from gateway.cli.client import tokens_of
 from gateway.cli.printable import printable
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.policy import Effect, Policy
@@ -196,8 +197,8 @@ def owner_sheet(owner: ShownOwner) -> Table:
     return sheet
 
 
-def secret_lines(url: str, secret: Sensitive) -> list[str]:
-    """The secret, in its one showing, and how to try it."""
+def secret_lines(url: str, secret: Sensitive, account: str | None = None) -> list[str]:
+    """The secret, in its one showing, and how to try it; `account` owns the token, else a user does."""
     shown = printable(secret.reveal())
     return [
         "",
@@ -205,7 +206,7 @@ def secret_lines(url: str, secret: Sensitive) -> list[str]:
         "",
         "The secret is not shown again. Test it:",
         "",
-        f'    curl {shlex.quote(f"{url}/user/tokens/verify")} -H "Authorization: Bearer {shown}"',
+        f'    curl {shlex.quote(f"{url}{tokens_of(account)}/verify")} -H "Authorization: Bearer {shown}"',
     ]
 
 

@@ -14,20 +14,28 @@ from gateway.cli.table import accept_any_text, print_json, print_token, print_to
 from gateway.cli.token_creation import create
 from gateway.cli.token_draft import with_status
 from gateway.cli.token_edit import change_token, edit
-from gateway.cli.token_flag import Config, Json, TokenId, WrongUse
+from gateway.cli.token_flag import ACCOUNT_OWNED, Config, Json, TokenId, WrongUse, account_id
 from gateway.tokens.validation import LONGEST_OVERLAP
 
 token = typer.Typer(invoke_without_command=True)
 
 
 @token.callback()
-def root(context: typer.Context) -> None:
+def root(
+    context: typer.Context,
+    account_owned: Annotated[
+        str | None,
+        typer.Option("--account-owned", metavar="ID", help="Tokens that this account owns.", callback=account_id),
+    ] = None,
+) -> None:
     """Make, show, change and end tokens, through the token API of a running gateway.
 
-    ZONEGATE_TOKEN holds your own token's secret; ZONEGATE_URL the API's base URL, else the settings say it.
+    ZONEGATE_TOKEN holds your own token's secret; ZONEGATE_URL the API's base URL, else the settings say it. They are
+    your user's tokens, or with --account-owned, before the command, those of an account.
 
     Example: [bold]ZONEGATE_TOKEN=zgt_... zonegate token list[/bold]
     """
+    context.meta[ACCOUNT_OWNED] = account_owned
     help_without_command(context)
     accept_any_text()
 
@@ -103,7 +111,7 @@ def roll(
         return
     old = f"goes on for {printable(overlap or '')}, or to the token's end" if seconds else "is dead"
     typer.echo(f"Token {token_id} has a new secret, and the old one {old}:")
-    typer.echo("\n".join(secret_lines(caller.url, secret)))
+    typer.echo("\n".join(secret_lines(caller.url, secret, caller.account)))
 
 
 def _overlap(text: str | None) -> int | None:

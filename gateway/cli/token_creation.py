@@ -99,4 +99,4 @@ def create(  # noqa: PLR0913 - a flag each
         print_json(answer.raw)
         return
     typer.echo(f"\nCreated token {printable(answer.token.id)}. Its secret:")
-    typer.echo("\n".join(secret_lines(caller.url, secret)))
+    typer.echo("\n".join(secret_lines(caller.url, secret, caller.account)))

@@ -15,12 +15,24 @@ _RIGHTS: Final = "What it may do"
 _RESOURCES: Final = "On what"
 _LIMITS: Final = "From where, and when"
 _TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_ACCOUNT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def token_id(value: str) -> str:
     """`value`, if it is the id of a token; else the command ends."""
     if not _TOKEN_ID.fullmatch(value):
         fail(f"'{printable(value)}': not a token's id: 32 lower-case hex digits, as `zonegate token list` shows them")
+    return value
+
+
+ACCOUNT_OWNED: Final = "account_owned"
+"""Where a command's context says whose tokens it is about, if they are an account's."""
+
+
+def account_id(value: str | None) -> str | None:
+    """`value`, if it may be the id of an account; else the command ends."""
+    if value is not None and not _ACCOUNT_ID.fullmatch(value):
+        fail(f"--account-owned '{printable(value)}': not an account's id: 1 to 64 of A-Z a-z 0-9 _ -")
     return value
 
 

@@ -20,28 +20,27 @@ _encoder: Final = msgspec.json.Encoder()
 
 class ListBody(msgspec.Struct, frozen=True):
     """`path`: keys of the items; `around`: the objects around them, from outside to inside, each without what the next
-    is made of; `items`: views of the text that was read.
+    is made of; `items`: views of the text that was read; `pages`: how many there are, None where it does not say.
     """
 
     path: tuple[str, ...]
     around: tuple[Mapping[str, msgspec.Raw], ...]
     items: list[msgspec.Raw]
-
-    @property
-    def pages(self) -> int | None:
-        """How many pages there are; None where it does not say."""
-        info = self.around[-1].get(INFO) if self.around else None
-        if info is None:
-            return None
-        pages, total, size = (member(info, (name,)) for name in ("total_pages", "total_count", "per_page"))
-        if _is_count(pages):
-            return int(pages)
-        return -(-total // size) if _is_count(total) and _is_count(size) and size else None
+    pages: int | None
 
     @property
     def has_info(self) -> bool:
         """It tells of pages and totals."""
         return bool(self.around) and INFO in self.around[-1]
+
+
+def _pages(info: msgspec.Raw | None) -> int | None:
+    if info is None:
+        return None
+    pages, total, size = (member(info, (name,)) for name in ("total_pages", "total_count", "per_page"))
+    if _is_count(pages):
+        return int(pages)
+    return -(-total // size) if _is_count(total) and _is_count(size) and size else None
 
 
 def _is_count(value: object) -> bool:
@@ -69,7 +68,7 @@ def _read(body: bytes, path: tuple[str, ...]) -> ListBody:
         text = members[key]
         # Copies: a view would keep all of the text.
         around.append({name: _NO_ITEMS if name == key else raw.copy() for name, raw in members.items()})
-    return ListBody(path, tuple(around), _list.decode(text))
+    return ListBody(path, tuple(around), _list.decode(text), _pages(around[-1].get(INFO) if around else None))
 
 
 def write_list(like: ListBody, items: Sequence[bytes], info: Mapping[str, int] | None) -> bytes:

@@ -6,7 +6,8 @@ be read never does.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -15,7 +16,7 @@ import structlog
 
 from gateway.access.compiled import CompiledToken
 from gateway.access.decision import Allow
-from gateway.access.ports import ZoneAccounts
+from gateway.access.ports import StoreUnavailable, ZoneAccounts
 from gateway.access.question import Unknown
 from gateway.catalog.api import Filter, Route
 from gateway.proxy.ask import Answered, Ask
@@ -85,16 +86,20 @@ _NEVER_DOWN: Final = frozenset(
     }
 )
 """What is said of the whole."""
+_ESCAPE: Final = re.compile(r"=(?!3D)([0-9A-F]{2})", re.IGNORECASE)
 _OURS: Final = b"Cache-Control: private\r\n"
 """Whatever the upstream said: another token's list is another one."""
 
 
 class Passed(msgspec.Struct, frozen=True):
-    """An answer that goes down. `lines`: of its head, but for framing and what concerns the connection."""
+    """An answer that goes down. `lines`: of its head, but for framing and what concerns the connection; `place`: it
+    stands there until the client has taken it, however slow he is, and whoever sends it empties that then.
+    """
 
     status: int
     lines: bytes
     body: bytes
+    place: Place
 
 
 class _Item(msgspec.Struct, frozen=True, gc=False):
@@ -128,7 +133,7 @@ class _Walk(msgspec.Struct, eq=False):
     place: Place
 
 
-_Key = tuple[str, Route, bytes]
+_Key = tuple[str, Route, tuple[bytes, ...], bytes]
 
 
 class Lists:
@@ -172,21 +177,24 @@ class Lists:
             page, others = asked
             walk = self._walks.get(_key(allow, others)) if page.number > 1 else None
             if walk is not None and walk.token is allow.principal.token:
-                return _part(walk, page)
+                return self._page(walk, page)
         request = _Request(allow, cut, self._lines_up(allow, head, client, request_id), others, request_id)
         try:
             found = await self._fetch(request, still)
         except UpstreamFailed as failed:
             log.warning("no list", request_id=request_id.decode("ascii"), error=str(failed))
             return Deny(reason=Reason.UPSTREAM_TIMEOUT if failed.timeout else Reason.UPSTREAM_UNREACHABLE)
+        except StoreUnavailable as error:
+            log.warning("no list", request_id=request_id.decode("ascii"), error=str(error))
+            return Deny(reason=Reason.STORE_UNAVAILABLE)
         except NoRoom:
             return Deny(reason=Reason.OVERLOADED)
         if not isinstance(found, _Walk):
             return found
-        try:
-            return _part(found, page)
-        finally:
-            self._remember(_key(allow, others or b""), found) if page is not None else found.place.empty()
+        if page is None:
+            return Passed(HTTPStatus.OK, found.lines, _part(found, None), found.place)
+        self._remember(_key(allow, others), found)
+        return self._page(found, page)
 
     def _lines_up(self, allow: Allow, head: RequestHead, client: Client, request_id: bytes) -> bytes:
         return self._ask.backend(allow.route.api.name).rules.lines_up(
@@ -209,10 +217,13 @@ class Lists:
             if isinstance(found, _Walk) and isinstance(now, Allow):
                 token = now.principal.token
                 if token is not found.token:  # it was changed meanwhile
+                    if not _is_by_account(found.token):  # then nobody looked for pins: no account is sure
+                        found.items = [msgspec.structs.replace(item, account=None) for item in found.items]
                     found.items = [item for item in found.items if _is_shown(token, request.allow.route, item)]
                     found.token = token
                 return found
-            place.empty()
+            if not isinstance(now, Passed):
+                place.empty()
         assert not isinstance(now, (Allow, _Walk))  # noqa: S101 - see above
         return now
 
@@ -236,7 +247,7 @@ class Lists:
                 take=place.take,
             )
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                return Passed(answer.status, _lines_down(answer, frozenset({b"content-length"})), answer.body)
+                return Passed(answer.status, _lines_down(answer, frozenset({b"content-length"})), answer.body, place)
             body = _read(answer, request.filter)
             fresh = body.items if pages is None else _fresh(body.items, seen)
             kept = await self._shown(token, route, fresh)
@@ -257,9 +268,12 @@ class Lists:
         """Those that `token` may see, in their order."""
         found: list[_Item] = []
         wanted: dict[str, None] = {}
+        pins = await self._pins(token, route, items)
         for number, raw in enumerate(items, 1):
             item = _item(raw, route)
             if item is not None:
+                if pins and (pin := pins.get(route.api.zone(item.name).name)):
+                    item = msgspec.structs.replace(item, account=pin)
                 if _turns_on_account(token, route, item):
                     wanted[item.name] = None
                 found.append(item)
@@ -268,7 +282,21 @@ class Lists:
         if wanted:
             accounts = await self._accounts_of(route, list(wanted))
             found = [msgspec.structs.replace(item, account=item.account or accounts.get(item.name)) for item in found]
-        return [item for item in found if _is_shown(token, route, item)]
+        shown: list[_Item] = []
+        for start in range(0, len(found), _IN_A_ROW):
+            shown += [item for item in found[start : start + _IN_A_ROW] if _is_shown(token, route, item)]
+            await asyncio.sleep(0)
+        return shown
+
+    async def _pins(self, token: CompiledToken, route: Route, items: Sequence[msgspec.Raw]) -> Mapping[str, str]:
+        """The accounts of zones that an operator has put down: they go before those that the list tells."""
+        told = route.filter is not None and route.filter.account
+        if route.scope is not Scope.ZONE or not told or not _is_by_account(token):
+            return {}
+        named = (_item(raw, route) for raw in items)
+        return await self._accounts.pinned(
+            route.api, list({route.api.zone(item.name).name: None for item in named if item is not None})
+        )
 
     async def _accounts_of(self, route: Route, names: Sequence[str]) -> dict[str, str]:
         """The accounts of those zones that have one. Raises UpstreamFailed where that cannot be asked."""
@@ -290,6 +318,13 @@ class Lists:
             if unreachable:
                 raise UpstreamFailed("the account of a zone could not be asked for")
         return found
+
+    def _page(self, walk: _Walk, page: Page) -> Passed | Deny:
+        body = _part(walk, page)
+        try:
+            return Passed(HTTPStatus.OK, walk.lines, body, self._room.hold(len(body)))
+        except NoRoom:
+            return Deny(reason=Reason.OVERLOADED)
 
     # Following pages.
 
@@ -316,7 +351,7 @@ class Lists:
 
 
 def _key(allow: Allow, others: bytes | None) -> _Key:
-    return allow.principal.token.id, allow.route, others or b""
+    return allow.principal.token.id, allow.route, allow.target.segments, others or b""
 
 
 def _of_the_whole(fields: Iterable[FieldLine]) -> list[FieldLine]:
@@ -361,13 +396,22 @@ def _member(raw: msgspec.Raw, path: tuple[str, ...]) -> object:
 
 
 def _item(raw: msgspec.Raw, route: Route) -> _Item | None:
-    """One of the list of `route`; None where it does not say whose it is."""
+    """One of the list of `route`; None where it does not say whose it is.
+
+    The name is the zone's own, whichever escapes it comes in: of an id in a list PowerDNS writes all but letters,
+    digits, dots and hyphens as `=XX` (`=5Facme.example.`), and a deny of `_acme.example` has to cover it there too. An
+    escaped `=` stays, or what is behind it would become an escape.
+    """
     cut = route.filter
     assert cut is not None  # noqa: S101 - it is a list's
     account = _member(raw, cut.account) if cut.account else None
     account = account if isinstance(account, str) and account else None
     name = _member(raw, cut.zone) if route.scope is Scope.ZONE else account
-    return _Item(bytes(raw), name, account) if isinstance(name, str) and name else None
+    if not isinstance(name, str) or not name:
+        return None
+    if route.scope is Scope.ZONE and route.api.zone_key == "dns-name":
+        name = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
+    return _Item(bytes(raw), name, account)
 
 
 def _is_shown(token: CompiledToken, route: Route, item: _Item) -> bool:
@@ -382,19 +426,24 @@ def _turns_on_account(token: CompiledToken, route: Route, item: _Item) -> bool:
     """
     if route.scope is not Scope.ZONE or item.account is not None or _is_shown(token, route, item):
         return False
+    return _is_by_account(token)
+
+
+def _is_by_account(token: CompiledToken) -> bool:
+    """Whether it may matter in which account a zone lies."""
     ceiling = token.ceiling
     return bool(token.rights.zones_of or (ceiling is not None and ceiling.rights.zones_of))
 
 
-def _part(walk: _Walk, page: Page | None) -> Passed:
-    """A page of the list, or all of it where it has none."""
+def _part(walk: _Walk, page: Page | None) -> bytes:
+    """The body of a page of the list, or of all of it where it has none."""
     total = len(walk.items)
     if page is None:
         part, info = slice(total), Page(1, max(total, 1)).info(total) if walk.body.has_info else None
     else:
         part, info = page.of(total), page.info(total)
     items = [item.raw for item in walk.items[part]]
-    return Passed(HTTPStatus.OK, walk.lines, write_list(walk.body, items, info))
+    return write_list(walk.body, items, info)
 
 
 def pass_on(answer: Passed, side: ClientSide, *, is_head: bool, ends_with_close: bool) -> None:

@@ -5,7 +5,7 @@ found out is said to be so: whoever asks fails closed.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -44,6 +44,9 @@ class Pins(Protocol):
 
     async def get(self, api: str, zone: str) -> str | None:
         """The account that `zone` was put into, or None. Raises StoreUnavailable."""
+
+    async def among(self, api: str, zones: Sequence[str]) -> Mapping[str, str]:
+        """The accounts of those of `zones` that were put into one. Raises StoreUnavailable."""
 
 
 class _Table(Generic[T]):
@@ -104,6 +107,10 @@ class ZoneResolver(ZoneAccounts):
                 await asyncio.wait([asking])
                 if not asking.cancelled():
                     return asking.result()
+
+    async def pinned(self, api: Api, zones: Sequence[str]) -> Mapping[str, str]:
+        """See `ZoneAccounts`."""
+        return await self._pins.among(api.name, zones)
 
     async def _look_up(self, api: Api, zone: str) -> str | Unknown | None:
         """What is found out, and told to all who wait; None where a pin was changed meanwhile: then ask anew."""

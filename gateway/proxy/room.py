@@ -68,6 +68,13 @@ class Room:
         del self._growing[place]
         self._wake()
 
+    def hold(self, size: int) -> Place:
+        """A place of so many bytes, at once. Raises NoRoom."""
+        with self.place() as place:
+            if not self._grants(place, size):
+                raise NoRoom("too much is held already")
+        return place
+
     async def take(self, place: Place, size: int) -> None:
         """See `Place.take`."""
         if self._grants(place, size):

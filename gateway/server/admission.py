@@ -1,5 +1,6 @@
 """From a judged head to a decision: the shell around `decide`."""
 
+import re
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Final
@@ -41,6 +42,10 @@ _MISSING: Final = Deny(reason=Reason.MISSING_CREDENTIALS)
 _MALFORMED: Final = Deny(reason=Reason.MALFORMED_CREDENTIALS)
 _MOST_FACTS: Final = 2
 """Of one decision: what the body names, and the account of the zone that it names."""
+_CHARSET: Final = re.compile(rb"charset[^=;]*=[\s\"]*([^\s\";,]*)")
+_ASCII_IS_ASCII: Final = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin1"})
+"""Charsets in which JSON has the same members as in UTF-8: all that it is made of stands in ASCII."""
+_FORM: Final = b"application/x-www-form-urlencoded"
 _RESIGN_PAUSE: Final = 10.0
 """Seconds after a failure: a store that is away would hold up each request."""
 
@@ -177,7 +182,7 @@ class Admission:
         *,
         encoded: bool = False,
     ) -> Allow | Deny | Lacking:
-        """The decision on a proved token's request, at this moment. `encoded`: it has a body that is compressed."""
+        """The decision on a proved token's request, at this moment. `encoded`: see `Question`."""
         match = self._table.match(method, target.segments)
         ask = Question(
             principal=principal,
@@ -216,6 +221,7 @@ class Admission:
                 if isinstance(body, Deny):
                     return _noted(body, principal, self._label(head)), None
                 facts = msgspec.structs.replace(facts, body=body)
+                encoded = _is_form(head, body)
             # That took its time: the token that was proved may be another one by now, or none.
             found = await self._in_force(principal, address)
             if isinstance(found, Deny):
@@ -302,9 +308,27 @@ def _is_there(fact: Fact, facts: Facts) -> bool:
     return (facts.account if isinstance(fact, ZoneAccount) else facts.body) is not None
 
 
+def _values(head: Head, plain: bytes) -> list[bytes]:
+    """Values, in lower case, of the fields that some upstream may take for the one called `plain`."""
+    return [field.value.lower() for field in (*head.ordinary, *head.special) if field.plain == plain]
+
+
 def _is_encoded(head: Head) -> bool:
-    """Whether the body is a compressed form of what is meant."""
-    return any(value.lower() != b"identity" for value in head.values(b"content-encoding"))
+    """Whether the body is another form of what is meant: compressed, or in a charset of which an ASCII text may be
+    another one (in UTF-7, `+ACI-` is a quotation mark).
+    """
+    charsets = [found for value in _values(head, b"content-type") for found in _CHARSET.findall(value)]
+    return any(value != b"identity" for value in _values(head, b"content-encoding")) or not (
+        _ASCII_IS_ASCII.issuperset(charsets)
+    )
+
+
+def _is_form(head: Head, body: bytes) -> bool:
+    """Whether an upstream that takes forms too would find other members in `body`: `{"a":"&name=b&"}` is such a form.
+
+    That it is said to be one is not enough, curl says so of all that it sends.
+    """
+    return (b"&" in body or b";" in body) and any(value.startswith(_FORM) for value in _values(head, b"content-type"))
 
 
 def _noted(deny: Deny, principal: Principal, route: str) -> Deny:

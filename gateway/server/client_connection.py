@@ -11,7 +11,7 @@ import http
 import socket
 import struct
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from enum import Enum
 from functools import lru_cache
@@ -199,6 +199,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         "_then_close",
         "_untaken",
         "_waits",
+        "_when_taken",
         "client",
         "exchange",
         "ip",
@@ -229,6 +230,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         self._received = self._discarded = 0
         self._untaken = 0
         """Bytes that were left of what was written when they were last looked at."""
+        self._when_taken: Callable[[], None] | None = None
         self._then_close = False
         self._task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
@@ -275,6 +277,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
         for deadlines in self._waits.all:
             deadlines.disarm(self)
         self._leave()
+        self._is_taken()
         super().connection_lost(exc)
 
     def _leave(self) -> None:
@@ -717,11 +720,24 @@ class ClientConnection(AiohttpConnection, ClientSide):
     def resume_writing(self) -> None:
         """See asyncio: it does again."""
         self._is_full = False
+        self._is_taken()
         self._waits.taking.disarm(self)
         if self.exchange is not None and self.exchange.relay is not None:
             self.exchange.relay.client_ready()
         elif self._state is _HEAD and not self._takes:
             self._take()
+
+    def when_taken(self, then: Callable[[], None]) -> None:
+        """`then` is called as soon as the client has taken all that was written, or is gone; at once if he has."""
+        if self._is_full and self.transport is not None:
+            self._when_taken = then
+        else:
+            then()
+
+    def _is_taken(self) -> None:
+        then, self._when_taken = self._when_taken, None
+        if then is not None:
+            then()
 
     def taking_is_late(self) -> None:
         """The client had its time to take some of what was written."""

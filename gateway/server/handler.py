@@ -261,7 +261,10 @@ class Handler:
             head = exchange.head
             is_head, has_body = head is not None and head.method == "HEAD", head is not None and head.has_body
             # Nobody reads a body that a question has: what is behind it is not waited for.
-            pass_on(answer, connection, is_head=is_head, ends_with_close=has_body)
+            try:
+                pass_on(answer, connection, is_head=is_head, ends_with_close=has_body)
+            finally:
+                connection.when_taken(answer.place.empty)
         else:
             connection.answer(answer)
 

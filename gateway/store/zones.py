@@ -1,5 +1,6 @@
 """Zones whose account an operator has put down (DESIGN 9: `zonegate zone set`)."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +11,7 @@ from gateway.store.redis_store import RedisStore, decode_pin
 from gateway.store.zone_pin import PIN_SCHEMA, ZonePin
 
 _ATTEMPTS: Final = 10
+_READ_AT_ONCE: Final = 1000
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -32,6 +34,19 @@ class ZonePins:
         """The pin, or None."""
         raw = await self._read(api, zone)
         return decode_pin(raw, f"{api}:{zone}") if raw else None
+
+    async def among(self, api: str, zones: Sequence[str]) -> dict[str, str]:
+        """The accounts of those of `zones` that somebody has put down."""
+        found: dict[str, str] = {}
+        for start in range(0, len(zones), _READ_AT_ONCE):
+            some = zones[start : start + _READ_AT_ONCE]
+            async with self._store.using() as clients:
+                reader: Any = clients.reader
+                raws = await reader.mget([keys.zone_key(f"{api}:{zone}") for zone in some])
+            found |= {
+                zone: decode_pin(raw, f"{api}:{zone}").account for zone, raw in zip(some, raws, strict=True) if raw
+            }
+        return found
 
     async def put(self, api: str, zone: str, account: str, name: str, by: Actor, now: float) -> ZonePin:  # noqa: PLR0913, PLR0917 - a pin's parts, and who says so
         """The zone is the account's, whatever was put down before."""

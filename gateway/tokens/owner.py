@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.tokens.permission_group import ALL_PERMISSIONS, own_group_id
 from gateway.tokens.policy import Effect, Policy
-from gateway.tokens.resource import Scope
+from gateway.tokens.resource import Account, Scope, User, parse_resource
 
 
 class OwnerKind(StrEnum):
@@ -57,6 +57,14 @@ class OwnerDraft(msgspec.Struct, frozen=True):
     name: str
     status: OwnerStatus | None
     policies: tuple[Policy, ...]
+
+
+def is_owner(ref: OwnerRef) -> bool:
+    """Whether a policy could name it: an account called `zone`, or an id in capitals, would have a ceiling that nobody
+    can read.
+    """
+    scope = Scope.USER if ref.kind is OwnerKind.USER else Scope.ACCOUNT
+    return isinstance(parse_resource(f"{scope}.{ref.id}", "*"), Account | User)
 
 
 def account_ceiling(ref: OwnerRef) -> tuple[Policy, ...]:

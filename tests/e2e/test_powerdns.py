@@ -250,6 +250,22 @@ def test_a_zone_that_no_path_can_name_is_listed_to_tokens_on_all_zones_alone(fro
         front.server.ask("DELETE", "/zones/=2E").raise_for_status()
 
 
+def test_a_zone_whose_id_is_written_with_an_escape_is_shown_to_its_own_tokens_and_no_other(front: Front) -> None:
+    name = "_acme-challenge.escaped.example."
+    front.server.create(name)
+    try:
+        assert front.server.ask("GET", f"/zones/{name}").json()["id"] == "=5Facme-challenge.escaped.example."
+        own = front.token(("DNS Read",), zone(name))
+        assert [found["name"] for found in front.ask("GET", "/zones", own).json()] == [name]
+        assert front.ask("GET", "/search-data?q=*escaped*", own).json()
+        assert front.ask("GET", f"/zones/{name}", own).status_code == 200
+        others = front.token_of(policy(ALL_OF_A_ZONE, EVERY_ZONE), policy(ALL_OF_A_ZONE, zone(name), effect="deny"))
+        assert name not in {found["name"] for found in front.ask("GET", "/zones", others).json()}
+        assert front.ask("GET", "/search-data?q=*escaped*", others).json() == []
+    finally:
+        front.server.ask("DELETE", f"/zones/{name}").raise_for_status()
+
+
 def test_a_search_finds_zones_records_and_comments_of_the_token_s_zones(front: Front) -> None:
     for name in (ALPHA, BETA, "sought.example."):
         if name not in front.server.zones():

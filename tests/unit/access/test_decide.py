@@ -32,7 +32,7 @@ from support.records import (
 )
 
 from gateway.access.compiled import compile_token
-from gateway.access.decide import CHECKS, check_dates, check_policies, decide, in_words
+from gateway.access.decide import CHECKS, NOT_PLAIN, check_dates, check_policies, decide, in_words
 from gateway.access.decision import LARGEST_BODY, Allow, Body, Decision, Need, ZoneAccount
 from gateway.access.principal import Principal, prove
 from gateway.access.question import NO_FACTS, Facts, Question, Unknown
@@ -446,7 +446,7 @@ def test_a_compressed_body_is_refused_before_it_is_read() -> None:
     question = replace(ask("POST /zones", token([ZONE_WRITE])), encoded=True)
     for facts in (NO_FACTS, Facts(body=IN_A)):
         assert decide(replace(question, facts=facts)) == Deny(
-            reason=Reason.INVALID_BODY, faults=(Fault("", "compressed: here it takes one that is not"),)
+            reason=Reason.INVALID_BODY, faults=(Fault("", NOT_PLAIN),)
         )
 
 

@@ -309,6 +309,24 @@ NOT_READ_A = numbered([EVERYWHERE, policy(["DNS Read", "DNS Write"], [zone(ZONE_
             id="a disabled token",
         ),
         pytest.param(
+            supposed(
+                RECORDS_OF_A,
+                token([], status=Status.DISABLED, expires_on=NOW, request_ip=["198.51.100.0/24"]),
+            ),
+            Reason.TOKEN_DISABLED,
+            f"Enable the token; and set expires_on to a later time than {format_timestamp(NOW)}, or take it away; "
+            f"and add {HERE} to condition.request_ip.in; and give the token DNS Read on zone {ZONE_A}",
+            supposed(RECORDS_OF_A, token()),
+            id="several things at once",
+        ),
+        pytest.param(
+            supposed("GET /nowhere", token(status=Status.DISABLED)),
+            Reason.TOKEN_DISABLED,
+            "Enable the token; and correct the path, or add a route for it to the file of its API",
+            supposed(RECORDS_OF_A, token()),
+            id="a disabled token, and no route",
+        ),
+        pytest.param(
             supposed(RECORDS_OF_A, token(), owner(status=OwnerStatus.DISABLED)),
             Reason.TOKEN_DISABLED,
             f"Enable the owner user:{USER}",
@@ -318,7 +336,7 @@ NOT_READ_A = numbered([EVERYWHERE, policy(["DNS Read", "DNS Write"], [zone(ZONE_
         pytest.param(
             replace(supposed(RECORDS_OF_A, token()), owner=None),
             Reason.TOKEN_DISABLED,
-            f"Create the owner user:{USER} again: its record is gone",
+            f"Create the owner user:{USER} again: its record is gone; and give the owner DNS Read on zone {ZONE_A}",
             supposed(RECORDS_OF_A, token()),
             id="an owner that is gone",
         ),

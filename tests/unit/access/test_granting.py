@@ -296,6 +296,7 @@ THEIRS = policy(["API Tokens Write"], [user(SOMEBODY.id)], scope=USER_SCOPE)
         pytest.param(OWN, OwnerRef(OwnerKind.ACCOUNT, SOMEBODY.id), False, id="of an account"),
         pytest.param(OWN, None, False, id="in a token"),
         pytest.param(DNS, SOMEBODY, False, id="what he may not do himself"),
+        pytest.param(THEIRS, SOMEBODY, False, id="what his token may do on that user, and his owner on its own"),
     ],
 )
 def test_what_a_caller_may_do_on_his_own_user_he_may_let_a_new_user_do_on_that_one_s(
@@ -304,6 +305,29 @@ def test_what_a_caller_may_do_on_his_own_user_he_may_let_a_new_user_do_on_that_o
     fits: bool,  # noqa: FBT001 - a case's data
 ) -> None:
     told = found([maker], Grant(policies=(THEIRS,), new_owner=new_owner))
+    assert {each.pointer for each in told} == (set() if fits else {"/policies/0"})
+
+
+@pytest.mark.parametrize(
+    ("denied", "fits"),
+    [
+        pytest.param([SOMEBODY.id, USER], True, id="both users"),
+        pytest.param([SOMEBODY.id], True, id="the new user, whom alone it is about"),
+        pytest.param([USER], False, id="the caller's user, who is not the new one"),
+        pytest.param([], False, id="nobody"),
+    ],
+)
+def test_what_a_caller_is_denied_on_his_own_user_a_new_user_is_denied_on_that_very_one(
+    denied: list[str],
+    fits: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    maker = [
+        policy(["All Permissions"], [user(USER)], scope=USER_SCOPE),
+        policy(["API Tokens Write"], [user(USER)], "deny", USER_SCOPE),
+    ]
+    child = [policy(["All Permissions"], [user(SOMEBODY.id)], scope=USER_SCOPE)]
+    child += [policy(["API Tokens Write"], [user(each)], "deny", USER_SCOPE) for each in denied]
+    told = found(maker, Grant(policies=tuple(child), new_owner=SOMEBODY))
     assert {each.pointer for each in told} == (set() if fits else {"/policies/0"})
 
 

@@ -70,4 +70,4 @@ def test_to_look_into_the_memory_is_not_awaited() -> None:
 
 
 def test_to_look_up_the_account_of_a_zone_is_awaited_only_where_it_is_not_in_memory() -> None:
-    assert awaited(ZoneAccounts) == {"known": False, "find": True}
+    assert awaited(ZoneAccounts) == {"known": False, "find": True, "pinned": True}

@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from support.records import (
     ZONE_A,
     ZONE_B,
     account,
+    owner,
     policy,
     token,
     zone,
@@ -26,7 +28,8 @@ from gateway.admin.request import Request
 from gateway.catalog.api import Api
 from gateway.reason import Deny, Reason
 from gateway.server.ports import Call
-from gateway.tokens.token import Token
+from gateway.tokens.owner import Owner, OwnerStatus
+from gateway.tokens.token import Status, Token
 
 BY_ACCOUNT = token([policy(["DNS Write"], {account(ACCOUNT_A): {zone("*"): "*"}})])
 CALL = Call(query=b"", body=b"", if_match=(), address="192.0.2.7", request_id="request-0001")
@@ -50,6 +53,9 @@ class FakeAccounts:
     async def find(self, api: Api, zone: str) -> str | Unknown:
         self.looked_for.append((api.name, zone))
         return self._found.get((api.name, zone), Unknown.NOT_FOUND)
+
+    async def pinned(self, api: Api, zones: Sequence[str]) -> dict[str, str]:
+        raise AssertionError(api, zones)
 
 
 def request(caller: Token) -> Request:
@@ -108,6 +114,20 @@ async def test_no_more_than_two_hundred_zones_are_looked_for_in_one_call() -> No
     assert len(accounts.looked_for) == 200
 
 
+async def test_a_zone_that_was_looked_for_in_one_api_alone_may_not_be_given_in_every_one() -> None:
+    second = msgspec.structs.replace(BY_NAME, name="second")
+    names = [f"z{number:03}.example" for number in range(100)]  # an id and 99 names are 199 questions: one is left
+    accounts = FakeAccounts(
+        {("cloudflare-dns", ZONE_A): ACCOUNT_A}
+        | {(api, f"{each}."): ACCOUNT_A for api in ("by-name", "second") for each in names}
+        | {("second", f"{names[99]}."): ACCOUNT_B}
+    )
+    many = Grant(policies=(policy(["DNS Write"], [zone(each) for each in (ZONE_A, *names)]),))
+    deny = await authority(accounts, DNS, BY_NAME, second).why_not(request(BY_ACCOUNT), many)
+    assert deny is not None
+    assert {fault.message for fault in deny.faults} == {f"your token does not give DNS Edit on zone {names[99]}"}
+
+
 async def test_a_caller_is_judged_as_the_store_has_him_now() -> None:
     narrowed = msgspec.structs.replace(BY_ACCOUNT, policies=())
     judge = authority(FakeAccounts({}), store=MemoryTokenStore().hold(narrowed))
@@ -117,6 +137,37 @@ async def test_a_caller_is_judged_as_the_store_has_him_now() -> None:
     gone = authority(FakeAccounts({}), store=MemoryTokenStore())
     assert await gone.caller(request(BY_ACCOUNT)) == Deny(reason=Reason.UNKNOWN_TOKEN)
     assert await gone.why_not(request(BY_ACCOUNT), on(ZONE_A)) == Deny(reason=Reason.UNKNOWN_TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("now", "of", "reason"),
+    [
+        pytest.param({"status": Status.DISABLED}, owner(), Reason.TOKEN_DISABLED, id="switched off"),
+        pytest.param({}, owner(status=OwnerStatus.DISABLED), Reason.TOKEN_DISABLED, id="its owner switched off"),
+        pytest.param({"digests": ()}, owner(), Reason.UNKNOWN_TOKEN, id="rolled"),
+        pytest.param({"policies": ()}, owner(), Reason.EXCEEDS_CALLER, id="narrowed"),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "while accounts are looked for"])
+async def test_who_was_stopped_meanwhile_gives_nothing(
+    now: dict[str, Any], of: Owner, reason: Reason, when: str
+) -> None:
+    store = MemoryTokenStore().hold(BY_ACCOUNT)
+
+    def stop() -> None:
+        store.hold(msgspec.structs.replace(BY_ACCOUNT, **now), of=of)
+
+    class Slow(FakeAccounts):
+        async def find(self, api: Api, zone: str) -> str | Unknown:
+            stop()
+            return await super().find(api, zone)
+
+    if when == "before":
+        stop()
+    judge = authority(Slow({}, {("cloudflare-dns", ZONE_A): ACCOUNT_A}), store=store)
+    deny = await judge.why_not(request(BY_ACCOUNT), on(ZONE_A))
+    assert deny is not None
+    assert deny.reason is reason
 
 
 def test_a_secret_in_its_overlap_is_told_apart() -> None:

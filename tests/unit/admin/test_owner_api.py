@@ -19,14 +19,14 @@ from support.records import (
 from support.store_contract import AN_ACCOUNT, ME, SOMEBODY, MemoryTokenStore, numbered, read
 from unit.admin.asking import CALLER, Ask, api_over, asker, good, refused, result, tag, works
 
-from gateway.access.ports import Action, Conflict, StoreUnavailable
+from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable
 from gateway.access.principal import Record
 from gateway.reason import Deny, Reason
 from gateway.tokens.owner import Owner, OwnerRef, OwnerStatus
 from gateway.tokens.policy import Policy
 from gateway.tokens.representation import show_owner, show_policy
 from gateway.tokens.resource import Scope
-from gateway.tokens.token import Status
+from gateway.tokens.token import Status, Token
 
 NO_OWNER = Deny(reason=Reason.NOT_FOUND, detail="owner")
 DNS = policy(["DNS Write"], [zone("*")])
@@ -124,7 +124,45 @@ async def test_an_owner_that_is_none_is_a_fault_and_nothing_is_written(
     assert store.actions == []
 
 
+class EndedMeanwhile(MemoryTokenStore):
+    """The caller is ended after he was looked at, and before what he gives is written."""
+
+    async def create_owner(self, owner: Owner, token: Token, by: Actor, now: float) -> None:
+        self.hold(msgspec.structs.replace(CALLER, status=Status.DISABLED))
+        await super().create_owner(owner, token, by, now)
+
+
+async def test_an_owner_that_is_written_after_the_end_of_its_maker_is_taken_back_and_other_tokens_stay() -> None:
+    store = EndedMeanwhile().hold(CALLER)
+    await store.create(token(token_id=numbered(3), owner=AN_ACCOUNT), Actor("", "", "", ""), NOW)
+    outcome = await asker(api_over(store))("POST", "/zonegate/owners", body(DNS, kind="account", id=AN_ACCOUNT.id))
+    assert outcome == Deny(reason=Reason.TOKEN_DISABLED)
+    assert await store.get_owner(AN_ACCOUNT) is None
+    left = await store.page(AN_ACCOUNT, start=0, count=9, descending=False, include_expired=True, now=NOW)
+    assert [each.id for each in left.tokens] == [numbered(3)]
+
+
 # Nobody gives what he hasn't got.
+
+
+@pytest.mark.parametrize(
+    ("limits", "pointer"),
+    [
+        pytest.param({"request_ip": ["192.0.2.0/24"]}, "/condition", id="an address"),
+        pytest.param({"expires_on": NOW + 60}, "/expires_on", id="an end"),
+    ],
+)
+async def test_a_caller_with_limits_gives_no_account_a_record_as_its_tokens_have_none(
+    limits: dict[str, Any], pointer: str
+) -> None:
+    limited = token(EVERYTHING, **limits)
+    store = MemoryTokenStore().hold(limited)
+    sent_body = body(DNS, kind="account", id=ACCOUNT_A)
+    deny = refused(await asker(api_over(store), limited)("POST", "/zonegate/owners", sent_body))
+    assert deny.reason is Reason.EXCEEDS_CALLER
+    assert {fault.pointer for fault in deny.faults} == {pointer}
+    assert store.actions == []
+
 
 OPERATOR = token(
     [policy(["Zonegate Owners Write"], [user(USER)], scope=Scope.USER), policy(["DNS Read"], [zone("*")])],

@@ -23,6 +23,7 @@ from support.records import (
     zone,
 )
 from support.store_contract import AN_ACCOUNT, SOMEBODY, MemoryTokenStore, numbered, read
+from support.zone_accounts import MemoryAccounts
 from unit.admin.asking import (
     BODY,
     CALLER,
@@ -44,6 +45,8 @@ from unit.admin.asking import (
 
 from gateway.access.ports import Action, Actor, Conflict, StoreUnavailable
 from gateway.access.principal import Record
+from gateway.access.question import Unknown
+from gateway.catalog.api import Api
 from gateway.reason import Answer, Deny, Reason
 from gateway.store.audit import AuditPage, AuditQuery
 from gateway.store.use import RouteUse, Use
@@ -474,7 +477,93 @@ async def test_a_change_that_always_comes_too_late_gives_up(method: str, path: s
     assert outcome == Deny(reason=Reason.PRECONDITION_FAILED)
 
 
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        pytest.param("DELETE", f"/user/tokens/{MINE.id}", id="delete"),
+        pytest.param("DELETE", f"/user/tokens/{MINE.id}?cascade=true", id="delete with what it made"),
+        pytest.param("POST", "/user/tokens/revoke-self", id="revoke itself"),
+    ],
+)
+async def test_to_end_a_token_waits_for_no_change_of_it(store: MemoryTokenStore, method: str, what: str) -> None:
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryAccounts):
+        async def find(self, api: Api, zone: str) -> str | Unknown:
+            looked.set()
+            await go_on.wait()
+            return await super().find(api, zone)
+
+    by_account = msgspec.structs.replace(
+        CALLER, policies=(*EVERYTHING[1:], policy(["DNS Write", "DNS Read"], {account(ACCOUNT_A): {zone("*"): "*"}}))
+    )
+    api = api_over(store.hold(by_account), accounts=Slow({ZONE_A: ACCOUNT_A}))
+    change = asyncio.ensure_future(asker(api, by_account)("PUT", f"/user/tokens/{MINE.id}", BODY))
+    await looked.wait()
+    good(await asker(api, MINE if method == "POST" else CALLER)(method, what))
+    go_on.set()
+    assert refused(await change).reason is Reason.NOT_FOUND
+    assert await store.get(MINE.id) is None
+
+
+@pytest.mark.parametrize("account_id", ["zone", "A" * 32])
+async def test_what_no_policy_could_name_is_no_account_and_gets_no_token(
+    store: MemoryTokenStore, ask: Ask, account_id: str
+) -> None:
+    assert refused(await ask("POST", f"/accounts/{account_id}/tokens", BODY)).reason is Reason.NOT_FOUND
+    assert store.actions == []
+
+
+class EndedMeanwhile(MemoryTokenStore):
+    """The caller is ended after he was looked at, and before what he gives is written."""
+
+    def end_caller(self) -> None:
+        self.hold(msgspec.structs.replace(CALLER, status=Status.DISABLED))
+
+    async def create(self, token: Token, by: Actor, now: float) -> bytes:
+        self.end_caller()
+        return await super().create(token, by, now)
+
+    async def replace(self, old: Record, new: Token, action: Action, by: Actor, now: float) -> bytes:
+        self.end_caller()
+        return await super().replace(old, new, action, by, now)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("POST", "", BODY, id="create"),
+        pytest.param("PUT", f"/{MINE.id}", BODY, id="update"),
+        pytest.param("PUT", f"/{MINE.id}", BODY | {"status": "active"}, id="enable"),
+        pytest.param("PUT", f"/{MINE.id}/value", {}, id="roll"),
+        pytest.param("PUT", f"/{MINE.id}/value", {"overlap": 60}, id="roll with an overlap"),
+    ],
+)
+async def test_what_is_written_after_the_end_of_its_maker_is_taken_back(method: str, path: str, body: object) -> None:
+    disabled = msgspec.structs.replace(MINE, status=Status.DISABLED)
+    store = EndedMeanwhile().hold(CALLER, disabled)
+    outcome = await asker(api_over(store))(method, f"/user/tokens{path}", body)
+    assert outcome == Deny(reason=Reason.TOKEN_DISABLED)
+    assert (await read(store, MINE.id)).token == disabled
+    left = await store.page(CALLER.owner, start=0, count=9, descending=False, include_expired=True, now=NOW)
+    assert {each.id for each in left.tokens} == {CALLER.id, MINE.id}
+
+
+async def test_to_switch_a_token_off_stands_whatever_becomes_of_who_did_it() -> None:
+    store = EndedMeanwhile().hold(CALLER, MINE)
+    shown = result(await asker(api_over(store))("GET", f"/user/tokens/{MINE.id}"))
+    good(await asker(api_over(store))("PUT", f"/user/tokens/{MINE.id}", shown | {"status": "disabled"}))
+    assert (await read(store, MINE.id)).token.status is Status.DISABLED
+
+
 # Delete, roll, verify, revoke-self.
+
+
+async def test_a_secret_that_was_rolled_meanwhile_rolls_nothing(store: MemoryTokenStore) -> None:
+    ask = asker(api_over(store))  # who was let in before the roll, and goes on after it
+    new = result(await ask("PUT", f"/user/tokens/{CALLER.id}/value", {}))
+    assert refused(await ask("PUT", f"/user/tokens/{CALLER.id}/value", {})).reason is Reason.UNKNOWN_TOKEN
+    assert await works(store, new)
 
 
 async def test_a_deleted_token_is_gone(store: MemoryTokenStore, ask: Ask) -> None:

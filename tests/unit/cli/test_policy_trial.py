@@ -93,7 +93,7 @@ def test_or_by_those_that_are_named(directory: Path, tmp_path: Path) -> None:
     [
         pytest.param("[[case]", "not TOML", id="no TOML"),
         pytest.param("[[case]]\n", "missing required field", id="no case"),
-        pytest.param(None, "there is no such file", id="no file"),
+        pytest.param(None, "no such file", id="no file"),
     ],
 )
 @pytest.mark.usefixtures("directory")
@@ -105,6 +105,12 @@ def test_what_cannot_be_judged_is_wrong_use_in_one_line(text: str | None, says: 
     assert result.exit_code == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_directory_in_the_place_of_a_file_is_told_its_flag(directory: Path) -> None:
+    result = run(str(directory))
+    assert result.exit_code == 2
+    assert result.stderr == f"zonegate: '{directory}': not a file of cases; --dir names a directory of policies\n"
 
 
 def test_broken_policies_judge_nothing(directory: Path) -> None:

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 import typer
 
@@ -56,6 +57,13 @@ def test_what_stops_a_command_is_lines_and_an_exit_code(
         raise error
     assert ended.value.exit_code == code
     assert capsys.readouterr() == ("", said)
+
+
+def test_text_that_is_not_utf_8_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, answered():
+        msgspec.json.encode({"name": "\udcff"})
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr() == ("", "zonegate: '\\udcff': not UTF-8\n")
 
 
 def test_each_line_is_said(capsys: pytest.CaptureFixture[str]) -> None:

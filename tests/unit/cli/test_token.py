@@ -232,3 +232,50 @@ def test_a_terminal_that_lacks_a_name_s_characters_gets_their_escapes(gateway: G
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"K\xf6ln \\u6771\\u4eac" in done.stdout
+
+
+ACCOUNT = "e" * 32
+
+
+def test_tokens_of_an_account_are_made_shown_and_ended_with_account_owned(
+    gateway: Gateway, token: dict[str, Any], run: Run, run_json: Callable[..., Any]
+) -> None:
+    of = ("--account-owned", ACCOUNT)
+    said = ("--name", "its own", "--permission", "DNS Write", "--account", ACCOUNT, "--all-zones", "--yes")
+    shown = run(*of, "create", *said)
+    assert shown.exit_code == 0
+    assert f"{gateway.url}/accounts/{ACCOUNT}/tokens/verify" in shown.stdout
+    made = run_json(*of, "create", *said)
+    assert made["value"].startswith("zga_")
+    listed = {found["id"] for found in run_json(*of, "list")}
+    assert made["id"] in listed
+    assert token["id"] not in listed
+    assert run("show", made["id"]).exit_code == 1
+    assert run_json(*of, "show", made["id"])["owner"] == {"kind": "account", "id": ACCOUNT}
+    assert run_json(*of, "edit", made["id"], "--name", "another")["name"] == "another"
+    assert run_json(*of, "disable", made["id"])["status"] == "disabled"
+    assert run_json(*of, "enable", made["id"])["status"] == "active"
+    rolled = run_json(*of, "roll", made["id"])
+    assert f"Token {made['id']} is active" in run(*of, "verify", ZONEGATE_TOKEN=rolled["value"]).stdout
+    assert run_json(*of, "delete", made["id"]) == {"id": made["id"]}
+    assert run(*of, "show", made["id"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        pytest.param(
+            ["--account-owned", "a/b", "list"], "--account-owned 'a/b': not an account's id", id="no account's id"
+        ),
+        pytest.param(
+            ["--account-owned", ACCOUNT, *("create --name x --permission id:" + group_id("User Details Read")).split()]
+            + ["--user", "--yes"],
+            "--user: there is none",
+            id="an account has no user",
+        ),
+    ],
+)
+def test_what_no_account_has_is_wrong_use(arguments: list[str], line: str, run: Run) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"zonegate: {line}")

@@ -60,6 +60,9 @@ def test_programs_get_the_zone_as_the_api_gives_it(zone: Run) -> None:
             ["show", GAMMA, "--api", "nope"], 1, "There is no such API; there are: cloudflare-dns", id="no API"
         ),
         pytest.param(
+            ["set", GAMMA, *API, "--account", "\udcff"], 2, "'\\udcff': not UTF-8", id="bytes that are not UTF-8"
+        ),
+        pytest.param(
             ["set", GAMMA, *API, "--account", "*"], 1, "one account's id (code 10400, at /account)", id="every account"
         ),
     ],

@@ -69,6 +69,7 @@ def test_how_many_pages_there_are_is_read_where_it_is_said(info: Any, pages: int
         pytest.param(b"[]", id="a list for an object"),
         pytest.param(b"null", id="null"),
         pytest.param(b'{"\xff":1,"result":[]}', id="not UTF-8"),
+        pytest.param(b'{"result":[],"result_info":{"total_pages":"\xff"}}', id="totals that are not UTF-8"),
         pytest.param(b'{"result":' + b"[" * 10_000 + b"]" * 10_000 + b"}", id="nested too deep"),
     ],
 )

@@ -26,6 +26,7 @@ from unit.server.wire import HOST, Seen, Upstream, backend
 from unit.telemetry.captured import captured
 
 from gateway.access.decision import Allow
+from gateway.access.ports import StoreUnavailable
 from gateway.access.question import Unknown
 from gateway.catalog.api import Filter
 from gateway.proxy.ask import Ask
@@ -97,6 +98,8 @@ class Listing:
         self._filter = filter_
         self.still: Allow | Deny | None = None
         """What is decided once the list is there, if that is another thing."""
+        self.is_taken = True
+        """What is answered, the client takes at once."""
 
     def allow(self, policies: Iterable[Policy], target: str = "/zones", api: dict[str, Any] | None = None) -> Allow:
         found = allowed("GET", f"/client/v4{target}".encode(), by=token(policies))
@@ -117,7 +120,10 @@ class Listing:
             await asyncio.sleep(0)
             return self.still or allow
 
-        return await self.lists.answer(allow, head(*fields), CLIENT, b"request-0001", still)
+        found = await self.lists.answer(allow, head(*fields), CLIENT, b"request-0001", still)
+        if isinstance(found, Passed) and self.is_taken:
+            found.place.empty()
+        return found
 
     async def shown(self, allow: Allow, target: bytes | None = None) -> list[str]:
         return [each["id"] for each in body_of(await self.ask(allow, target=target))["result"]]
@@ -260,6 +266,22 @@ async def test_zones_that_are_dns_names_are_compared_as_such() -> None:
         assert await at.shown(allow) == names
 
 
+@pytest.mark.parametrize(
+    ("policies", "shown"),
+    [
+        pytest.param([EVERY, on("_acme.example", effect="deny")], ["=3D5F.example."], id="all but one"),
+        pytest.param([on("_acme.example")], ["=5Facme.example.", "=5facme.example"], id="that one"),
+        pytest.param([on("_.example")], [], id="what only looks like an escape"),
+    ],
+)
+async def test_a_name_is_known_under_every_escape_that_powerdns_writes(
+    policies: list[Policy], shown: list[str]
+) -> None:
+    names = ["=5Facme.example.", "=5facme.example", "=3D5F.example."]
+    async with listing(answer({"result": [item(each) for each in names]})) as at:
+        assert await at.shown(at.allow(policies, api={"zone_key": "dns-name"})) == shown
+
+
 async def test_a_list_without_pages_is_one_question_and_comes_whole() -> None:
     bare = Filter(items=(), zone=("zone", "id"), account=(), pages=None)
     items = [{"zone": {"id": each}} for each in ALL] + [{"zone": {"id": ALL[0]}}]
@@ -278,6 +300,19 @@ async def test_totals_beside_a_list_without_pages_are_those_of_what_is_shown() -
     assert found["result_info"] == {"page": 1, "per_page": 1, "count": 1, "total_count": 1, "total_pages": 1}
 
 
+async def test_while_a_long_list_is_judged_all_others_have_their_turn() -> None:
+    async with listing(answer([])) as at:
+        allow = at.allow([EVERY])
+        items = [msgspec.Raw(json.dumps(item(f"{number:032x}")).encode()) for number in range(5000)]
+        judging = asyncio.ensure_future(at.lists._shown(allow.principal.token, allow.route, items))
+        turns = 0
+        while not judging.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert len(await judging) == len(items)
+    assert turns > 2 * len(items) // 500, "for each item is looked at twice: what it is, and whether it is shown"
+
+
 # Accounts that the list does not tell.
 
 
@@ -289,6 +324,45 @@ async def test_an_account_that_is_not_told_is_asked_for_where_it_matters() -> No
     async with listing(paged([{"id": each} for each in ALL[:5]]), accounts=accounts, cut=UNTOLD) as at:
         assert await at.shown(at.allow([on_account(ACCOUNT_A), on(ALL[4])])) == [ALL[0], ALL[3], ALL[4]]
         assert sorted(accounts.asked) == ALL[:3]
+
+
+@pytest.mark.parametrize(
+    ("policies", "shown"),
+    [
+        pytest.param([on_account(ACCOUNT_A)], ALL[1:3], id="an allow where the list has it"),
+        pytest.param([on_account(ACCOUNT_B)], ALL[:1], id="an allow where it was put"),
+        pytest.param(
+            [EVERY, policy(["Zone Read"], {account(ACCOUNT_B): {zone("*"): "*"}}, "deny")], ALL[1:3], id="a deny there"
+        ),
+        pytest.param([EVERY], ALL[:3], id="no account at all"),
+    ],
+)
+async def test_a_zone_lies_where_an_operator_put_it_whatever_the_list_tells(
+    policies: list[Policy], shown: list[str]
+) -> None:
+    accounts = MemoryAccounts()
+    accounts.pins = {ALL[0]: ACCOUNT_B}
+    async with listing(paged([item(each) for each in ALL[:3]]), accounts=accounts) as at:
+        assert await at.shown(at.allow(policies)) == shown
+    assert not accounts.asked
+
+
+async def test_where_nobody_can_say_what_an_operator_put_down_there_is_no_list() -> None:
+    accounts = MemoryAccounts()
+    accounts.failure = StoreUnavailable("gone")
+    async with listing(paged([item(each) for each in ALL[:3]]), accounts=accounts) as at:
+        with captured():
+            assert reason_of(await at.ask(at.allow([on_account(ACCOUNT_A)]))) is Reason.STORE_UNAVAILABLE
+        assert await at.shown(at.allow([EVERY])) == ALL[:3]
+
+
+async def test_a_token_that_turns_on_accounts_since_the_list_was_walked_is_shown_nothing_by_an_account() -> None:
+    accounts = MemoryAccounts()
+    accounts.pins = {ALL[0]: ACCOUNT_B}
+    async with listing(paged([item(each) for each in ALL[:3]]), accounts=accounts) as at:
+        allow = at.allow([EVERY])
+        at.still = at.allow([on_account(ACCOUNT_A), on(ALL[2])])
+        assert await at.shown(allow) == [ALL[2]]
 
 
 async def test_nobody_is_asked_for_accounts_that_no_policy_turns_on() -> None:
@@ -401,6 +475,7 @@ async def test_the_upstreams_own_refusal_comes_down_as_it_is(status: int, at_pag
         pytest.param(answer({"result": {"id": ALL[0]}}), id="an object"),
         pytest.param(answer([item(ALL[0])]), id="a bare list"),
         pytest.param(answer(b""), id="nothing"),
+        pytest.param(answer(b'{"result":[],"result_info":{"total_pages":"\xff"}}'), id="unreadable totals"),
         pytest.param(answer({"result": []}, 206), id="206"),
         pytest.param(answer({"result": []}, 201), id="201"),
         pytest.param(answer({"result": []}, 302, b"Location: /elsewhere"), id="a redirect"),
@@ -469,13 +544,34 @@ async def test_what_is_too_much_for_all_lists_together_waits_and_then_hears_of_i
         assert isinstance(await at.ask(at.allow([EVERY])), Passed)
 
 
+@pytest.mark.parametrize("pages", [("page", "per_page"), None], ids=["in pages", "whole"])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_has_its_room_until_the_client_has_taken_it(pages: tuple[str, str] | None, status: int) -> None:
+    cut = msgspec.structs.replace(FILTER, pages=pages)
+    upstream = answer({"result": [item(each) for each in ALL], "result_info": {"total_pages": 1}}, status)
+    async with listing(upstream, cut=cut, most=4 * SIZE, largest=2 * SIZE) as at:
+        at.is_taken = False
+        allow, target = at.allow([EVERY]), b"?per_page=1000"
+        held = [await at.ask(allow, target=target) for _ in range(4)]
+        at.lists._room._patience = 0.01
+        refused = await at.ask(allow, target=target)
+        assert reason_of(refused) is Reason.OVERLOADED
+        passed = [each for each in held if isinstance(each, Passed)]
+        assert 2 <= len(passed) <= 4
+        for each in passed:
+            assert each.place.held >= 0.9 * len(each.body)
+            each.place.empty()
+        at.is_taken = True
+        assert isinstance(await at.ask(allow, target=target), Passed)
+
+
 async def test_remembered_lists_make_room_for_others() -> None:
     each_list = SIZE * 12 // 10
     async with listing(paged([item(each) for each in ALL]), most=2 * each_list, largest=each_list) as at:
         allow = at.allow([EVERY])
         for name in (b"?name=a", b"?name=b", b"?name=c"):
             assert isinstance(await at.ask(allow, target=name), Passed)
-        assert [others for _, _, others in at.lists._walks] == [b"name=b", b"name=c"]
+        assert [others for *_, others in at.lists._walks] == [b"name=b", b"name=c"]
 
 
 # A list that changes while it is walked.
@@ -538,6 +634,18 @@ async def test_a_walk_is_another_tokens_to_nobody() -> None:
         for allow in (at.allow([EVERY]), at.allow([on(ALL[0])])):
             await at.ask(allow, target=b"?page=2")
         assert len(at.upstream.requests) == 9
+
+
+async def test_a_walk_is_of_its_own_path_alone() -> None:
+    async with listing(paged([item(each) for each in ALL])) as at:
+        allow = at.allow([EVERY])
+        elsewhere = (*allow.target.segments[:-1], b"others")
+        other = msgspec.structs.replace(allow, target=msgspec.structs.replace(allow.target, segments=elsewhere))
+        await at.ask(allow)
+        await at.ask(other, target=b"?page=2")
+        assert [seen.target.partition(b"?")[0] for seen in at.upstream.requests] == [b"/v4/zones"] * 3 + [
+            b"/v4/others"
+        ] * 3
 
 
 async def test_a_walk_is_forgotten_after_its_time() -> None:

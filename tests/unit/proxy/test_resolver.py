@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -48,6 +48,10 @@ class MemoryPins(Pins):
         if self.failure is not None:
             raise self.failure
         return self.pins.get(zone)
+
+    async def among(self, api: str, zones: Sequence[str]) -> dict[str, str]:
+        assert api == API.name
+        return {zone: account for zone, account in self.pins.items() if zone in zones}
 
 
 class Resolving:
@@ -108,6 +112,12 @@ async def test_a_pin_is_believed_and_nobody_else_is_asked() -> None:
         assert (at.questions, at.pins.looks) == (0, 1)
         at.now += 60
         assert at.known() is None
+
+
+async def test_pins_alone_are_told_without_asking_anybody_else() -> None:
+    async with resolving(pins={ZONE_A: ACCOUNT_B}) as at:
+        assert await at.resolver.pinned(API, [ZONE_A, ZONE_B]) == {ZONE_A: ACCOUNT_B}
+        assert at.questions == 0
 
 
 async def test_a_change_of_a_pin_is_obeyed_at_once() -> None:

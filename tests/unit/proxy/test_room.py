@@ -40,6 +40,20 @@ async def test_a_place_is_empty_behind_a_failure() -> None:
     assert of.used == 0
 
 
+async def test_what_is_to_be_held_at_once_waits_for_nobody() -> None:
+    of = room(10, 4)
+    first = of.hold(9)
+    assert (of.used, first.held) == (9, 9)
+    with pytest.raises(NoRoom):
+        of.hold(2)
+    assert of.used == 9
+    first.empty()
+    with of.place():
+        assert of.hold(6).held == 6
+        with pytest.raises(NoRoom):
+            of.hold(1)  # the rest is for who grows
+
+
 async def test_the_last_room_is_for_who_came_first() -> None:
     of = room(10, 4)
     with of.place() as first, of.place() as second:

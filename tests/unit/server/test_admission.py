@@ -1037,6 +1037,38 @@ async def test_a_compressed_body_is_not_even_read() -> None:
     assert isinstance(await entrance.decided(CREATE + b"Content-Encoding: identity\r\n\r\n"), Allow)
 
 
+FORM = b"Content-Type: application/x-www-form-urlencoded"
+WITH_PAIRS = IN_ACCOUNT.replace(b"{", b'{"x":"&name=y&",', 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "body", "reads"),
+    [
+        pytest.param(b"Content-Type: application/json", WITH_PAIRS, True, id="JSON"),
+        pytest.param(b'Content-Type: application/json; charset="UTF-8"', WITH_PAIRS, True, id="in UTF-8"),
+        pytest.param(b"Content-Type: application/json; charset=ISO-8859-1", IN_ACCOUNT, True, id="in Latin 1"),
+        pytest.param(b"Content-Type: application/json; charset=utf-7", IN_ACCOUNT, False, id="in UTF-7"),
+        pytest.param(b'Content-Type: text/plain;x=y;CharSet = "UTF-16LE"', IN_ACCOUNT, False, id="in UTF-16"),
+        pytest.param(b"Content_Type: application/json; charset=utf-7", IN_ACCOUNT, False, id="spelt otherwise"),
+        pytest.param(b"Content_Encoding: deflate", IN_ACCOUNT, False, id="compressed, and spelt otherwise"),
+        pytest.param(b"Content-Type: a/b; charset*=utf-8''utf-7", IN_ACCOUNT, False, id="in UTF-7, by RFC 8187"),
+        pytest.param(b"Content-Type: a/b; charset*0=utf-; charset*1=7", IN_ACCOUNT, False, id="in two parts"),
+        pytest.param(FORM, IN_ACCOUNT, True, id="a form that has nothing of one"),
+        pytest.param(FORM, WITH_PAIRS, False, id="a form"),
+        pytest.param(
+            FORM + b"; charset=utf-8", IN_ACCOUNT.replace(b"{", b'{"x":";name=y;",', 1), False, id="an old one"
+        ),
+    ],
+)
+async def test_a_body_that_an_upstream_could_read_as_something_else_is_refused(
+    field: bytes, body: bytes, *, reads: bool
+) -> None:
+    entrance = lacking()
+    entrance.body = body
+    outcome = await entrance.decided(CREATE + field + b"\r\n\r\n")
+    assert isinstance(outcome, Allow) if reads else reason_of(outcome) is Reason.INVALID_BODY
+
+
 @pytest.mark.parametrize(
     ("account_of", "reason"),
     [

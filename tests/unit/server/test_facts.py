@@ -30,7 +30,8 @@ from gateway.access.decision import LARGEST_BODY
 from gateway.access.question import Unknown
 from gateway.proxy.ask import Ask
 from gateway.proxy.forward import Proxy
-from gateway.proxy.listing import Lists
+from gateway.proxy.listing import Lists, Passed
+from gateway.proxy.room import Room
 from gateway.reason import Reason
 from gateway.telemetry.access_log import AccessLog
 
@@ -310,3 +311,44 @@ async def test_who_leaves_while_a_list_is_walked_ends_the_walk(hold: Hold, serve
         await upstream.begun.wait()
         await wire.close()
         await upstream.over.wait()
+
+
+class OneList:
+    """`FilteredLists` with one answer for all."""
+
+    def __init__(self) -> None:
+        self.room = Room(1000, 1000, spare=lambda: False)
+
+    async def answer(self, *_: object) -> Passed:
+        return Passed(200, b"HTTP/1.1 200 Fine\r\n", b"[]", self.room.hold(100))
+
+
+@pytest.mark.parametrize("end", ["takes it", "leaves", "is gone", "is cut off"])
+async def test_a_list_has_its_room_until_its_client_has_taken_it(meet: Meet, end: str) -> None:
+    lists = OneList()
+    met = meet(store=Tokens().hold(ON_ZONE_A), lists=lists)
+    transport = met.transport
+    transport.deliver(request(ZONES))
+    await turns()
+    assert (transport.statuses, lists.room.used) == ([200], 0), "taken at once"
+    transport.takes = False
+    transport.deliver(request(ZONES))
+    await turns()
+    assert (transport.statuses, lists.room.used) == ([200, 200], 100)
+    {
+        "takes it": transport.take,
+        "leaves": transport.leave,
+        "is gone": transport.lose,
+        "is cut off": met.connection.taking_is_late,
+    }[end]()
+    if end == "leaves":
+        assert lists.room.used == 100, "what was written is still sent"
+        transport.take()
+    await turns()
+    assert lists.room.used == 0
+
+
+async def turns() -> None:
+    """All that need not wait has happened."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -40,6 +40,14 @@ async def test_a_zone_lies_where_it_was_put_last_in_that_api_alone(pins: ZonePin
     assert await pins.get("powerdns", ZONE_A) is None
 
 
+async def test_of_many_zones_those_are_told_that_were_put_somewhere(pins: ZonePins) -> None:
+    await put(pins)
+    many = [f"{number:032x}" for number in range(1500)]
+    assert await pins.among("cloudflare-dns", [*many, ZONE_A]) == {ZONE_A: ACCOUNT_A}
+    assert await pins.among("powerdns", [ZONE_A]) == {}
+    assert await pins.among("cloudflare-dns", []) == {}
+
+
 async def test_what_is_taken_out_is_gone_and_it_is_said_whether_there_was_anything(pins: ZonePins) -> None:
     await put(pins)
     assert await pins.delete("cloudflare-dns", ZONE_A, BY, NOW)

@@ -2,7 +2,15 @@ import msgspec
 import pytest
 from support.records import ACCOUNT_A, DNS_ON_A, NOW, USER, account, group_id, owner, zone
 
-from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus, account_ceiling, owner_without_record
+from gateway.tokens.owner import (
+    Owner,
+    OwnerKind,
+    OwnerRef,
+    OwnerStatus,
+    account_ceiling,
+    is_owner,
+    owner_without_record,
+)
 from gateway.tokens.policy import Effect
 from gateway.tokens.resource import Scope
 
@@ -39,6 +47,26 @@ def test_a_stored_owner_that_we_would_misread_is_unreadable(old: bytes, new: byt
 
 def test_an_owner_is_active_or_disabled() -> None:
     assert [str(status) for status in OwnerStatus] == ["active", "disabled"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner_id", "is_one"),
+    [
+        pytest.param(OwnerKind.ACCOUNT, ACCOUNT_A, True, id="an id"),
+        pytest.param(OwnerKind.ACCOUNT, "Acme-1", True, id="a name"),
+        pytest.param(OwnerKind.ACCOUNT, "zone", False, id="the name of a scope"),
+        pytest.param(OwnerKind.ACCOUNT, "A" * 32, False, id="an id in capitals"),
+        pytest.param(OwnerKind.ACCOUNT, "*", False, id="every account"),
+        pytest.param(OwnerKind.USER, USER, True, id="a user"),
+        pytest.param(OwnerKind.USER, "", False, id="nobody"),
+    ],
+)
+def test_an_owner_is_what_a_policy_could_name(
+    kind: OwnerKind,
+    owner_id: str,
+    is_one: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    assert is_owner(OwnerRef(kind, owner_id)) is is_one
 
 
 def test_an_account_without_a_record_has_every_right_on_itself_and_its_zones_and_on_nothing_else() -> None:
