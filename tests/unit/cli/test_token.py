@@ -235,17 +235,18 @@ def test_a_terminal_that_lacks_a_name_s_characters_gets_their_escapes(gateway: G
 
 
 ACCOUNT = "e" * 32
+NEW = ("create", "--name", "its own", "--yes")
 
 
 def test_tokens_of_an_account_are_made_shown_and_ended_with_account_owned(
     gateway: Gateway, token: dict[str, Any], run: Run, run_json: Callable[..., Any]
 ) -> None:
     of = ("--account-owned", ACCOUNT)
-    said = ("--name", "its own", "--permission", "DNS Write", "--account", ACCOUNT, "--all-zones", "--yes")
-    shown = run(*of, "create", *said)
+    said = (*NEW, "--permission", "DNS Write", "--account", ACCOUNT, "--all-zones")
+    shown = run(*of, *said)
     assert shown.exit_code == 0
     assert f"{gateway.url}/accounts/{ACCOUNT}/tokens/verify" in shown.stdout
-    made = run_json(*of, "create", *said)
+    made = run_json(*of, *said)
     assert made["value"].startswith("zga_")
     listed = {found["id"] for found in run_json(*of, "list")}
     assert made["id"] in listed
@@ -268,8 +269,7 @@ def test_tokens_of_an_account_are_made_shown_and_ended_with_account_owned(
             ["--account-owned", "a/b", "list"], "--account-owned 'a/b': not an account's id", id="no account's id"
         ),
         pytest.param(
-            ["--account-owned", ACCOUNT, *("create --name x --permission id:" + group_id("User Details Read")).split()]
-            + ["--user", "--yes"],
+            ["--account-owned", ACCOUNT, *NEW, "--user", "--permission", "User Details Read"],
             "--user: there is none",
             id="an account has no user",
         ),
