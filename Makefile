@@ -18,11 +18,11 @@ run: .venv/installed ## start a store, a demo API and the gateway in front of it
 	@exec $(BIN)/zonegate demo $(RUN_ARGUMENTS)
 
 test: .venv/ready ## unit, integration and end-to-end tests, of the built wheel (under 5 minutes)
-	$(BIN)/pytest -m "not deep" -n 3 --dist loadscope -q
+	$(BIN)/pytest -m "not deep" -n 4 --dist loadscope -q
 
 test-deep: .venv/ready ## what takes longer: the same with more examples, and the deep tests
 	$(BIN)/pytest -m deep -q
-	ZONEGATE_HYPOTHESIS=deep $(BIN)/pytest -m "not deep" -n 3 --dist loadscope -q
+	ZONEGATE_HYPOTHESIS=deep $(BIN)/pytest -m "not deep" -n 4 --dist loadscope -q
 
 lint: .venv/ready ## ruff (rules and format), import-linter, and whether tests/unit mirrors gateway
 	$(BIN)/ruff check gateway tests

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from support.processes import Gateway, Upstream, running
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
-settings.register_profile("default", max_examples=100, **_common)
+settings.register_profile("default", max_examples=50, **_common)
 settings.register_profile("deep", max_examples=5000, **_common)
 settings.load_profile(os.environ.get("ZONEGATE_HYPOTHESIS", "default"))
 

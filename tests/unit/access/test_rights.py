@@ -429,7 +429,7 @@ def pairs(policies: list[Policy], effect: Effect, known: str | None) -> set[tupl
 
 
 @given(policy_lists, openings, things, accounts)
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 def test_it_is_what_the_allows_give_less_what_the_denies_take(
     policies: list[Policy], opened: list[frozenset[str]], touched: Touched, known: str | None
 ) -> None:
@@ -488,7 +488,7 @@ whatever = st.sampled_from([*THINGS, *(Zone(name) for name in TOUCHED_ZONES)])
 
 
 @given(st.lists(policies_on(spelt), max_size=60), openings, whatever, accounts)
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=500)
 def test_the_index_says_what_each_policy_says(
     policies: list[Policy], opened: list[frozenset[str]], touched: Touched, known: str | None
 ) -> None:

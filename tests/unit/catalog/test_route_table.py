@@ -309,7 +309,7 @@ def takes(found: Route, segments: tuple[bytes, ...]) -> bool:
 
 
 @given(tables_and_paths(), st.sampled_from(["GET", "HEAD", "PUT", "DELETE"]))
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 def test_it_finds_what_a_matcher_that_goes_back_finds(
     drawn: tuple[list[Route], tuple[bytes, ...]], method: str
 ) -> None:

@@ -376,7 +376,7 @@ _TOKENS = st.builds(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     refs=st.lists(st.tuples(_REFS, st.integers(0, 3)), max_size=6, unique_by=lambda each: each[0]),
     tokens=st.lists(st.tuples(_TOKENS, st.integers(0, 3)), max_size=12, unique_by=lambda each: each[0].id),

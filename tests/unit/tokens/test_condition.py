@@ -188,7 +188,7 @@ def conditions(draw: st.DrawFn) -> tuple[list[Network], list[Network], Address]:
 
 
 @given(conditions())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 def test_the_bounds_say_what_the_networks_say(case: tuple[list[Network], list[Network], Address]) -> None:
     allowed, refused, address = case
     inside = not allowed or any(address in network for network in allowed)
