@@ -170,7 +170,7 @@ class ZoneAccounts(Protocol):
         """The account of `zone` (in its canonical spelling) out of memory; None: it takes a look-up."""
 
     async def find(self, api: Api, zone: str) -> str | Unknown:
-        """The account after a None. Never raises."""
+        """The account, out of memory where it is there, else looked up. Never raises."""
 
     async def pinned(self, api: Api, zones: Sequence[str]) -> Mapping[str, str]:
         """The accounts of those of `zones` that an operator has put down. Raises StoreUnavailable."""

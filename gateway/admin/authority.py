@@ -78,9 +78,7 @@ class Authority:
 
     async def _account(self, api: Api, zone: str) -> str | None:
         assert self._accounts is not None  # noqa: S101 - who calls this has looked
-        found = self._accounts.known(api, zone)
-        if found is None:
-            found = await self._accounts.find(api, zone)
+        found = await self._accounts.find(api, zone)
         return found if isinstance(found, str) else None
 
 

@@ -94,8 +94,7 @@ class Explainer:
     async def _account(self, zone: ZoneAccount) -> str | Unknown:
         if self._accounts is None:
             return Unknown.UNREACHABLE
-        known = self._accounts.known(zone.api, zone.zone)
-        return await self._accounts.find(zone.api, zone.zone) if known is None else known
+        return await self._accounts.find(zone.api, zone.zone)
 
 
 def read_asked(body: bytes, address: str, now: int) -> Asked | tuple[Fault, ...]:

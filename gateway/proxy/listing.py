@@ -304,7 +304,7 @@ class Lists:
 
         async def find(name: str) -> None:
             zone = route.api.zone(name).name
-            account = self._accounts.known(route.api, zone) or await self._accounts.find(route.api, zone)
+            account = await self._accounts.find(route.api, zone)
             if isinstance(account, str):
                 found[name] = account
             elif account is Unknown.UNREACHABLE:

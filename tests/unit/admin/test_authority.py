@@ -51,6 +51,8 @@ class FakeAccounts:
         return self._known.get((api.name, zone))
 
     async def find(self, api: Api, zone: str) -> str | Unknown:
+        if (known := self.known(api, zone)) is not None:
+            return known
         self.looked_for.append((api.name, zone))
         return self._found.get((api.name, zone), Unknown.NOT_FOUND)
 
