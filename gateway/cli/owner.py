@@ -10,11 +10,11 @@ import typer
 
 from gateway.cli.answer import OwnerAnswer, OwnerName
 from gateway.cli.caller import caller_of, template_of
-from gateway.cli.client import Refused, TokenApiClient
-from gateway.cli.failure import REFUSED, fail, help_without_command
+from gateway.cli.client import TokenApiClient
+from gateway.cli.failure import fail, help_without_command
 from gateway.cli.policy_draft import Facts, draft_policies
 from gateway.cli.printable import printable
-from gateway.cli.refusal import answered
+from gateway.cli.refusal import answered, unless_changed
 from gateway.cli.table import (
     accept_any_text,
     print_json,
@@ -41,7 +41,6 @@ from gateway.cli.token_flag import (
 
 owner = typer.Typer(invoke_without_command=True)
 
-_PRECONDITION_FAILED: Final = 412
 _OWNER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -167,14 +166,9 @@ def show(
 async def _change(client: TokenApiClient, name: OwnerName, change: Callable[[Body], Body]) -> OwnerAnswer:
     """Read the owner, and put it back as `change` makes it, unless somebody else was faster."""
     old = await client.owner(name)
-    if old.etag is None:
-        fail("the answer has no ETag (a proxy took it away?), so a change could undo another: nothing is done", REFUSED)
-    try:
-        return await client.replace_owner(name, change(old.raw), old.etag)
-    except Refused as refused:
-        if refused.status != _PRECONDITION_FAILED:
-            raise
-        fail(f"somebody else changed owner {name.id} meanwhile, so nothing was done: look, then try again", REFUSED)
+    return await unless_changed(
+        f"owner {name.id}", old.etag, lambda etag: client.replace_owner(name, change(old.raw), etag)
+    )
 
 
 @owner.command()

@@ -1,8 +1,8 @@
 """What stops a command for tokens, in lines on standard error, and its exit code."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Final, NoReturn, TypeVar
 
 import typer
 
@@ -12,6 +12,10 @@ from gateway.cli.client import NoAnswer, Refused
 from gateway.cli.failure import REFUSED, WRONG_USE, fail, told
 from gateway.cli.printable import printable
 from gateway.cli.token_flag import WrongUse
+
+_PRECONDITION_FAILED: Final = 412
+
+Done = TypeVar("Done")
 
 
 def _in_words(note: Note) -> str:
@@ -31,6 +35,18 @@ def fail_all(lines: Iterable[str], code: int = WRONG_USE) -> NoReturn:
     for line in lines:
         typer.echo(f"zonegate: {line}", err=True)
     raise typer.Exit(code)
+
+
+async def unless_changed(what: str, etag: str | None, put: Callable[[str], Awaitable[Done]]) -> Done:
+    """What `put` answers, which puts back what was shown with `etag`; the end, if somebody else was faster."""
+    if etag is None:
+        fail("the answer has no ETag (a proxy took it away?), so a change could undo another: nothing is done", REFUSED)
+    try:
+        return await put(etag)
+    except Refused as refused:
+        if refused.status != _PRECONDITION_FAILED:
+            raise
+        fail(f"somebody else changed {what} meanwhile, so nothing was done: look at it, then try again", REFUSED)
 
 
 @contextmanager

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from gateway.catalog.template import Template
 from gateway.cli.answer import Answer
 from gateway.cli.caller import caller_of, facts_of, new_id, template_of
-from gateway.cli.client import Refused, TokenApiClient
-from gateway.cli.failure import REFUSED, fail
-from gateway.cli.refusal import answered, fail_all
+from gateway.cli.client import TokenApiClient
+from gateway.cli.failure import fail
+from gateway.cli.refusal import answered, fail_all, unless_changed
 from gateway.cli.table import print_token
 from gateway.cli.token_draft import Body, changed_token, check_change
 from gateway.cli.token_flag import (
@@ -37,23 +37,13 @@ from gateway.cli.token_flag import (
 )
 from gateway.tokens.permission_group import PermissionGroups
 
-_PRECONDITION_FAILED: Final = 412
-
 
 async def change_token(api: TokenApiClient, token_id: str, change: Callable[[Body], Body]) -> Answer:
     """Read the token, and put it back as `change` makes it, unless somebody else was faster."""
     old = await api.token(token_id)
-    if old.etag is None:
-        fail("the answer has no ETag (a proxy took it away?), so a change could undo another: nothing is done", REFUSED)
-    try:
-        return await api.replace(token_id, change(old.raw), old.etag)
-    except Refused as refused:
-        if refused.status != _PRECONDITION_FAILED:
-            raise
-        fail(
-            f"somebody else changed token {token_id} meanwhile, so nothing was done: look at it, then try again",
-            REFUSED,
-        )
+    return await unless_changed(
+        f"token {token_id}", old.etag, lambda etag: api.replace(token_id, change(old.raw), etag)
+    )
 
 
 def edit(  # noqa: PLR0913 - a flag each
