@@ -1,12 +1,12 @@
 # Bare `make` prints what each target does. Everything happens in .venv, which is built when it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep lint types fmt bench profile bench-auth bench-revoke bench-scale load clean
+.PHONY: help run test test-deep lint types fmt bench profile bench-auth bench-revoke bench-scale load screenshots docs clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := pyproject.toml constraints.txt $(shell find gateway policies -name '*.py' -o -name '*.toml')
+SOURCES := pyproject.toml constraints.txt $(shell find gateway policies -name '*.py' -o -name '*.toml' -o -path '*/static/*')
 RUN_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=
 PROFILE_ARGUMENTS ?=
@@ -56,6 +56,13 @@ bench-revoke: .venv/ready ## how soon two gateways with two workers each obey a 
 load: .venv/ready ## Locust's users with all kinds of tokens for a minute; fails if an answer is not the right one
 	$(BIN)/python tests/load/load.py
 
+screenshots: .venv/ready ## pictures of each page of the dashboard, light and dark, wide and narrow (build/screenshots)
+	$(BIN)/python tests/browser/screenshots.py build/screenshots
+
+docs: .venv/ready ## the documentation as a site, in build/site
+	$(BIN)/python tests/support/reference_pages.py
+	$(BIN)/mkdocs build --quiet
+
 clean: ## remove what was built; the demo's tokens in .zonegate stay
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -69,7 +76,7 @@ clean: ## remove what was built; the demo's tokens in .zonegate stay
 
 .venv/ready: .venv/installed
 	@echo "installing what tests and checks need"
-	@$(PIP) install -c constraints.txt --no-build-isolation ".[dev]"
+	@$(PIP) install -c constraints.txt --no-build-isolation ".[dev,docs]"
 	@touch $@
 
 .venv/measuring: .venv/ready

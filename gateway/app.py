@@ -24,12 +24,21 @@ from aiohttp import http_parser
 from gateway.access.ports import StoreUnavailable
 from gateway.admin.audit import DeniedCalls
 from gateway.admin.explain import Explainer
+from gateway.admin.leaked import LeakedTokens
+from gateway.admin.openapi import OpenApiPage, describe
 from gateway.admin.token_api import UserTokenApi
 from gateway.catalog.api import Api
 from gateway.catalog.catalog import Catalog, load_catalog
 from gateway.catalog.document import CatalogError
 from gateway.catalog.route_table import RouteTable
+from gateway.catalog.target import split_target
 from gateway.certificate import BadTlsFile
+from gateway.dashboard.base_url import base_url
+from gateway.dashboard.names import ResourceNames
+from gateway.dashboard.pages import Pages
+from gateway.dashboard.static_files import StaticFiles, read_static
+from gateway.dashboard.target import split_page_target
+from gateway.dashboard.token_use import TokenUse
 from gateway.proxy.ask import Ask
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import KnownLines, Role, plain_spelling, role_of
@@ -42,25 +51,36 @@ from gateway.proxy.resolver import ZoneResolver
 from gateway.proxy.tls import upstream_context
 from gateway.server.admission import Admission
 from gateway.server.handler import Door, Handler
-from gateway.server.head import HeadReader
+from gateway.server.head import HeadReader, Split
 from gateway.server.listener import BACKLOG, open_listener, unix_listener
+from gateway.server.session import Sessions
 from gateway.server.shown_lines import ShownLines
 from gateway.server.tls import server_context
 from gateway.server.workers import Fleet, Master
 from gateway.settings import ListenTls, Settings, SettingsError, Upstream, in_url
 from gateway.store.audit import AuditTrail
+from gateway.store.buckets import Buckets
 from gateway.store.embedded import EmbeddedServer
+from gateway.store.ending import ending_soon
+from gateway.store.ending_news import EndingNews
 from gateway.store.expiry import Sweeper
 from gateway.store.failure import is_cancelled
 from gateway.store.feed import Feed
+from gateway.store.leases import Leases
 from gateway.store.lookup import TokenLookup
 from gateway.store.primary import Primary
 from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused
+from gateway.store.sessions import StoredSessions
 from gateway.store.use import Uses
 from gateway.store.zones import ZonePins
 from gateway.store_url import parse_store_url
 from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.board import Board, BoardFault, open_board
 from gateway.telemetry.health import Health
+from gateway.telemetry.latency import Latencies
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.publisher import Publisher
+from gateway.telemetry.webhook import Webhook
 from gateway.tokens.digest import Peppers
 from gateway.tokens.first_owner import first_owner
 from gateway.tokens.owner import OwnerKind
@@ -76,6 +96,8 @@ _COLLECT_AFTER: Final = (50_000, 20, 50)
 """Objects that were made and not freed, after which the collector looks at the young ones; how often it does before it
 looks at older ones, and at all (Python's own: 700, 10, 10).
 """
+_BOARD: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the directory in which workers share their numbers, as prometheus_client calls it."""
 _TO_END: Final = 5.0
 """Seconds that a worker gets beside `drain_timeout`, to cut off what has not finished and to close what is open."""
 _HEARD_WITHIN: Final = 0.1
@@ -316,7 +338,8 @@ def _backend(api: Api, settings: Settings, credential_fields: frozenset[str], tl
 class Plan(msgspec.Struct, frozen=True, eq=False):
     """All that a worker has to know, read and checked: it reads no file.
 
-    `upstream_tls`: for each upstream with https, how to talk to it; `listener_tls`: the same for sections that listen.
+    `upstream_tls`: for each upstream with https, how to talk to it; `listener_tls`: the same for sections that listen;
+    `pages`: files of the dashboard by name.
     """
 
     settings: Settings
@@ -324,6 +347,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     credential_fields: frozenset[str]
     upstream_tls: Mapping[str, ssl.SSLContext | None]
     listener_tls: Mapping[str, ssl.SSLContext | None]
+    pages: Mapping[str, bytes]
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -337,17 +361,20 @@ def make_plan(settings: Settings) -> Plan:
         credential_fields,
         {name: _upstream_tls(f"upstreams.{name}", upstream) for name, upstream in settings.upstreams.items()},
         {section: _listener_tls(section, getattr(settings, section).tls) for section in ("listen", "admin")},
+        read_static(resources.files("gateway.dashboard") / "static"),
     )
 
 
-def _check_aiohttp() -> None:
-    """The aiohttp is one of those that were tried. No request is parsed by it, but a build without its C parser is
-    another program.
+def check_aiohttp() -> str:
+    """The version of aiohttp, which is one of those that were tried. Raises StartError.
+
+    No request is parsed by it, but a build without its C parser is another program.
     """
     version = tuple(int(part) for part in aiohttp.__version__.split(".")[:3] if part.isdigit())
     if version < _OLDEST_AIOHTTP or http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         msg = f"aiohttp {aiohttp.__version__} without its C parser: install aiohttp >= 3.14.4 from a wheel"
         raise StartError(msg)
+    return aiohttp.__version__
 
 
 def _let_many_files_be_open(settings: Settings) -> None:
@@ -407,18 +434,25 @@ believed after it. macOS's monotonic clock does so by itself.
 class Gateway:
     """All listeners of one process, over one store."""
 
-    def __init__(self, plan: Plan, store: RedisStore, *, at_once: bool = True) -> None:
-        """Must be made while the loop runs. `at_once` False: every request goes on in a task, for measurements."""
+    def __init__(self, plan: Plan, store: RedisStore, *, board: Board | None = None, at_once: bool = True) -> None:
+        """Must be made while the loop runs. `board`: what the workers share, None: this is the only one; `at_once`
+        False: every request goes on in a task, for measurements.
+        """
         self._settings = settings = plan.settings
         self._tls = plan.listener_tls
         self._ends_at = 0.0
         catalog = plan.catalog
+        on_outage, stale_grace = settings.store.on_outage, settings.store.stale_grace
         self._lookup = TokenLookup(
-            store, clock=since_boot, on_outage=settings.store.on_outage, stale_grace=settings.store.stale_grace
+            store,
+            clock=since_boot,
+            on_outage=on_outage,
+            stale_grace=stale_grace,
+            rate=settings.limits.rate.of_a_token,
         )
+        self._leases = Leases(Buckets(store), clock=since_boot, on_outage=on_outage, stale_grace=stale_grace)
         store.on_change.append(self._lookup.told)
         self._feed = Feed(store.primary, store, self._lookup, since_boot)
-        self._health = Health(self._lookup)
         backends = {
             api.name: _backend(api, settings, plan.credential_fields, plan.upstream_tls[api.name])
             for api in catalog.apis
@@ -430,7 +464,16 @@ class Gateway:
         self._lookup.on_zone.append(accounts.told)
         peppers = Peppers(settings.store.pepper)
         self._uses = Uses(store)
+        self._handlers: dict[str, Handler] = {}
+        self._logs: list[AccessLog] = []
+        self._latencies = Latencies() if settings.shows_metrics else None
+        self._publisher = self._publishing(board, backends)
+        metrics = Metrics(self._publisher, lambda: ending_soon(store, time.time()))
+        self._health = Health(self._lookup, metrics.page if settings.shows_metrics else None)
         self._sweeper = Sweeper(store, keep=settings.store.keep_expired * _DAY, clock=time.time)
+        self._webhook = Webhook(settings.notify.webhook)
+        self._ending = EndingNews(store, self._webhook.tell, time.time)
+        leaked = LeakedTokens(store, self._lookup, peppers, time.time, self._webhook.tell)
         token_api = UserTokenApi(
             store,
             catalog.groups,
@@ -443,29 +486,39 @@ class Gateway:
             routes=catalog.public.routes,
             accounts=accounts,
             pins=ZonePins(store),
-            more=Explainer(store, catalog.groups, catalog.public, accounts, time.time).operations,
+            more={
+                **Explainer(store, catalog.groups, catalog.public, accounts, time.time).operations,
+                **leaked.operations,
+            },
+            tell=self._webhook.tell,
         )
         denied_calls = DeniedCalls(store, tuple(settings.listen.prefix.encode().split(b"/")[1:]))
 
         limits = settings.limits
 
-        def door(table: RouteTable | None, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
+        def door(table: RouteTable | None, split: Split = split_target, **rest: Any) -> Door:  # noqa: ANN401 - Door checks them
             lines, shown = KnownLines(catalog.credential_fields), ShownLines()
+            self._logs.append(
+                AccessLog(
+                    enabled=settings.log.access and settings.log.level in ("debug", "info"),
+                    format_=settings.log.format,
+                    count_use=self._uses.count,
+                    sample=settings.log.access_sample,
+                    latencies=self._latencies,
+                )
+            )
             return Door(
                 admission=Admission(self._lookup, store, table, accounts, peppers=peppers, clock=time.time, shown=shown)
                 if table
                 else None,
                 token_api=token_api,
-                access_log=AccessLog(
-                    enabled=settings.log.access and settings.log.level in ("debug", "info"),
-                    format_=settings.log.format,
-                    count_use=self._uses.count,
-                ),
+                access_log=self._logs[-1],
                 reader=HeadReader(
                     lines,
                     token_fields=catalog.credential_fields,
                     secret_fields=plan.credential_fields,
                     shown=shown.lines,
+                    split=split,
                 ),
                 lines=lines,
                 max_body=limits.max_body,
@@ -473,25 +526,91 @@ class Gateway:
                 header_timeout=limits.header_timeout,
                 keepalive_timeout=limits.keepalive_timeout,
                 refused_calls=denied_calls,
+                limits=self._leases,
                 at_once=at_once,
                 **rest,
             )
 
+        lists = Lists(ask, accounts)
         self._public = door(
             catalog.public,
             forwarder=self._proxy,
-            lists=Lists(ask, accounts),
+            lists=lists,
             trusted_proxies=settings.trusted_proxies,
             trusts_unix=settings.trusts_unix,
             proxy_protocol=settings.listen.proxy_protocol,
             max_connections=settings.listen.max_connections,
         )
-        self._admin = door(
-            catalog.admin,
-            pages=self._health,
-            allowed_hosts=frozenset(host.lower() for host in settings.admin.allowed_hosts),
+        self._admin = self._with_dashboard(
+            door(
+                catalog.admin,
+                split=split_page_target,
+                pages=OpenApiPage(describe(catalog.admin.routes, settings.listen.prefix), self._health),
+                allowed_hosts=frozenset(host.lower() for host in settings.admin.allowed_hosts),
+            ),
+            plan,
+            store,
+            lists,
         )
         self._probes = door(None, pages=self._health)
+
+    def _publishing(self, board: Board | None, backends: Mapping[str, Backend]) -> Publisher:
+        """What gathers this worker's numbers."""
+
+        def totals() -> dict[str, int]:
+            counts = self._lookup.counts
+            return {
+                "zonegate_cache_hits": counts.hits,
+                "zonegate_cache_misses": counts.misses,
+                "zonegate_cache_flushes": counts.flushes,
+                "zonegate_store_reads": counts.reads,
+                "zonegate_store_losses": counts.losses,
+                "zonegate_unknown_tokens": counts.unknown,
+                "zonegate_guesses_limited": counts.limited,
+                "zonegate_uses_dropped": self._uses.dropped,
+            }
+
+        return Publisher(
+            board,
+            logs=self._logs,
+            latencies=self._latencies or Latencies(),
+            totals=totals,
+            memory=self._lookup,
+            connections=lambda: {section: handler.server.size for section, handler in self._handlers.items()},
+            pools=lambda: {name: backend.where.pool.state for name, backend in backends.items()},
+        )
+
+    def _with_dashboard(self, admin: Door, plan: Plan, store: RedisStore, lists: Lists) -> Door:
+        """The door of the admin listener, and the dashboard behind it."""
+        settings, catalog = plan.settings, plan.catalog
+        if admin.admission is None or self._public.admission is None:
+            return admin
+        sessions = Sessions(
+            StoredSessions(store),
+            admin.admission,
+            admin.reader,
+            prefix=tuple(settings.listen.prefix.encode().split(b"/")[1:]),
+            tls=plan.listener_tls["admin"] is not None,
+            clock=time.time,
+            randomness=secrets.token_bytes,
+        )
+        names = ResourceNames(
+            lists, self._public.admission, catalog.public.routes, scheme=sessions.scheme, clock=since_boot
+        )
+        pages = Pages(
+            StaticFiles(plan.pages),
+            sessions,
+            names,
+            TokenUse(self._uses, time.time),
+            store,
+            catalog.groups,
+            templates=catalog.templates,
+            apis=[api.name for api in catalog.apis],
+            base_url=partial(base_url, settings),
+            clock=time.time,
+            randomness=secrets.token_bytes,
+        )
+        return msgspec.structs.replace(admin, dashboard=pages, sessions=sessions)
 
     @asynccontextmanager
     async def running(self, listeners: Listeners) -> AsyncIterator[None]:
@@ -500,10 +619,20 @@ class Gateway:
         """
         doors = {"listen": self._public, "admin": self._admin, "health": self._probes}
         async with AsyncExitStack() as stack:
+            stack.callback(self._publisher.put)  # when all is counted
             stack.callback(self._proxy.close)
             await stack.enter_async_context(
-                _beside(self._lookup.run(), self._feed.run(), self._uses.run(), self._sweeper.run())
+                _beside(
+                    self._lookup.run(),
+                    self._feed.run(),
+                    self._leases.run(),
+                    self._uses.run(),
+                    self._sweeper.run(),
+                    *self._telling(),
+                    *((self._publisher.run(),) if self._latencies is not None else ()),
+                )
             )
+            stack.push_async_callback(self._leases.close)
             stack.push_async_callback(self._uses.write)  # when the last request has been counted
             await self._lookup.settled(_BOOT_PATIENCE)
             for section, sockets in listeners.items():
@@ -515,9 +644,14 @@ class Gateway:
                 self._health.why_not = "draining"
                 self._ends_at = time.monotonic() + self._settings.limits.drain_timeout
 
+    def _telling(self) -> Sequence[Coroutine[None, None, None]]:
+        """What goes on for the sake of the webhook, if there is one."""
+        return (self._webhook.run(), self._ending.run()) if self._settings.notify.webhook else ()
+
     async def _serve(self, stack: AsyncExitStack, section: str, door: Door, sockets: Sequence[socket.socket]) -> None:
         group = await stack.enter_async_context(asyncio.TaskGroup())
         handler = Handler(door, group.create_task, tls=self._tls.get(section) is not None)
+        self._handlers[section] = handler
         stack.callback(handler.close)
         stack.push_async_callback(handler.server.shutdown)
         await stack.enter_async_context(_beside(handler.cut_dead()))
@@ -584,6 +718,7 @@ async def _work(  # noqa: PLR0913 - all that a worker is told
     begun: Callable[[], None],
     stop: asyncio.Event,
     *,
+    board: Board | None,
     at_once: bool,
 ) -> None:
     """What a worker does, from its start to its end."""
@@ -593,7 +728,7 @@ async def _work(  # noqa: PLR0913 - all that a worker is told
     gc.set_threshold(*_COLLECT_AFTER)
     async with (
         open_store(plan.settings, url) as store,
-        Gateway(plan, store, at_once=at_once).running(listeners),
+        Gateway(plan, store, board=board, at_once=at_once).running(listeners),
     ):
         begun()
         await stop.wait()
@@ -627,10 +762,36 @@ def _keep_fixed(running: Settings, settings: Settings) -> Settings:
     return settings
 
 
-def _fleet(plan: Plan, url: str, listeners: Listeners, *, at_once: bool) -> Fleet:
+@contextmanager
+def _board(settings: Settings) -> Iterator[Board | None]:
+    """What the workers share their numbers on. Raises StartError where the directory that was asked for cannot be used;
+    without any, each worker tells of itself alone.
+    """
+    asked = os.environ.get(_BOARD, "")
+    with ExitStack() as stack:
+        board = None
+        try:
+            board = stack.enter_context(open_board(asked)) if settings.shows_metrics else None
+        except BoardFault as fault:
+            if asked:
+                raise StartError(f"{_BOARD}: {fault}") from None
+            log.warning("no directory for metrics: each worker tells of itself alone", error=str(fault))
+        yield board
+
+
+def _take_in(board: Board | None, pid: int) -> None:
+    """What the worker of that process id has counted is kept."""
+    try:
+        if board is not None:
+            board.take_in(pid)
+    except OSError as error:
+        log.warning("metrics of a worker lost", pid=pid, error=error.strerror)
+
+
+def _fleet(plan: Plan, url: str, listeners: Listeners, *, board: Board | None, at_once: bool) -> Fleet:
     return Fleet(
         size=plan.settings.listen.workers,
-        work=partial(_work, plan, url, listeners, at_once=at_once),
+        work=partial(_work, plan, url, listeners, board=board, at_once=at_once),
         end_timeout=plan.settings.limits.drain_timeout + _TO_END,
     )
 
@@ -643,7 +804,7 @@ def serve(
 
     Raises SettingsError, CatalogError, EmbeddedError, StoreRefused, StartError, WorkersFailed, StoreUnavailable.
     """
-    _check_aiohttp()
+    check_aiohttp()
     plan = make_plan(settings)
     _let_many_files_be_open(settings)
     with ready_store(settings) as found:
@@ -657,7 +818,7 @@ def serve(
             except (SettingsError, CatalogError, StoreRefused) as error:
                 log.error("not reloaded: the old settings stay in force", error=str(error))
                 return None
-            return _fleet(plan, found.url, listeners, at_once=at_once)
+            return _fleet(plan, found.url, listeners, board=board, at_once=at_once)
 
         def watch() -> None:
             if found.is_running is not None and not found.is_running():
@@ -670,13 +831,14 @@ def serve(
             if ready is not None:
                 ready()
 
-        with open_listeners(settings) as listeners:
+        with open_listeners(settings) as listeners, _board(settings) as board:
             Master(
-                _fleet(plan, found.url, listeners, at_once=at_once),
+                _fleet(plan, found.url, listeners, board=board, at_once=at_once),
                 [sock for sockets in listeners.values() for sock in sockets],
                 reread=reread,
                 watch=watch,
                 ready=told,
+                ended=partial(_take_in, board),
             ).run()
 
 

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     TOKEN_NOT_YET_VALID = "token_not_yet_valid"
     IP_DENIED = "ip_denied"
     FORBIDDEN = "forbidden"
+    CROSS_SITE = "cross_site"
     NO_ROUTE = "no_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BODY_TOO_LARGE = "body_too_large"
@@ -73,6 +74,9 @@ REFUSALS: Final[Mapping[Reason, Refusal]] = MappingProxyType(
             status=403, code=9109, message="Cannot use the access token from location: {address}"
         ),
         Reason.FORBIDDEN: Refusal(status=403, code=10000, message="Authentication error"),
+        Reason.CROSS_SITE: Refusal(
+            status=403, code=10403, message="This was not asked by the dashboard's own page: {detail}"
+        ),
         Reason.NO_ROUTE: Refusal(
             status=404,
             code=7003,
@@ -158,11 +162,13 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     """What the path can do (405): `Allow`."""
     faults: tuple[Fault, ...] = ()
     token_id: str = ""
-    """Of a token that was proved before it was refused: for log, audit and counters alone, as are the next two."""
+    """Of a token that was proved before it was refused: for log, audit and counters alone, as are the next three."""
     owner: str = ""
     """That token's owner, as `OwnerRef.key`."""
     route: str = ""
     """Method and path template of the route that was asked for, if there is one."""
+    api: str = ""
+    """The name of that route's API."""
     limit: Limit | None = None
     """Which limit was reached (429)."""
     outcome_unknown: bool = False

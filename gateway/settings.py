@@ -10,9 +10,10 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +22,8 @@ from gateway.catalog.document import key_and_fault
 from gateway.catalog.target import fault_in_segment
 from gateway.store_url import Sentinels, parse_store_url
 from gateway.tokens.condition import Network, parse_network
+from gateway.tokens.rate import LONGEST_PERIOD, MOST_REQUESTS
+from gateway.tokens.rate import Rate as TokenRate
 from gateway.tokens.secret import Sensitive
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -112,10 +115,15 @@ class Policies(_Section, frozen=True):
 
 
 class Rate(_Section, frozen=True):
-    """Requests in a period of seconds; 0: no limit."""
+    """Requests in a period of seconds, of each token that has no limits of its own; 0: no limit."""
 
-    requests: Count = 0
-    period: Annotated[int, Meta(ge=1)] = 300
+    requests: Annotated[int, Meta(ge=0, le=MOST_REQUESTS)] = 0
+    period: Annotated[int, Meta(ge=1, le=LONGEST_PERIOD)] = 300
+
+    @property
+    def of_a_token(self) -> TokenRate | None:
+        """The rate, if there is one."""
+        return TokenRate(self.requests, self.period) if self.requests else None
 
 
 class Limits(_Section, frozen=True):
@@ -148,7 +156,7 @@ class Audit(_Section, frozen=True):
 
 
 class Notify(_Section, frozen=True):
-    """Who is told."""
+    """Who is told that a token was rolled, has leaked, or ends within 7 days: a URL that takes a POST of JSON."""
 
     webhook: Sensitive = Sensitive("")
 
@@ -218,6 +226,11 @@ class Settings(_Section, frozen=True):
         return tuple(network for network in found if isinstance(network, IPv4Network | IPv6Network))
 
     @property
+    def shows_metrics(self) -> bool:
+        """Whether a listener has `/metrics`; else nothing is measured for it."""
+        return self.admin.enabled or self.health.port != 0
+
+    @property
     def trusts_unix(self) -> bool:
         """Whether the peers on `listen.unix` are trusted proxies too: see UNIX."""
         return UNIX in self.listen.trusted_proxies
@@ -228,10 +241,6 @@ _LATER: Final = (
     "authz.port",
     "authz.trusted",
     "authz.hand_out_credential",
-    "limits.rate.requests",
-    "limits.rate.period",
-    "log.access_sample",
-    "notify.webhook",
 )
 _NOT_YET: Final = "not in this version yet"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -406,6 +415,7 @@ def _check(settings: Settings) -> None:
         raise _Wrong("admin.port", "0 is no port; admin.enabled = false turns the listener off")
     _check_tls("admin.tls", settings.admin.tls)
     _check_store(settings.store)
+    _check_webhook(settings.notify.webhook.reveal())
     for name, upstream in settings.upstreams.items():
         _check_upstream(f"upstreams.{name}", upstream)
 
@@ -468,6 +478,27 @@ def _check_store(store: Store) -> None:
         raise _Wrong("store.sentinel_password", "it is only for a store.url of redis+sentinel://")
     if any(not pepper for pepper in store.pepper):
         raise _Wrong("store.pepper", "a pepper is empty")
+
+
+def _check_webhook(url: str) -> None:
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host, parts = "", urlsplit("")
+    if not host or parts.scheme not in ("http", "https") or not (url.isascii() and url.isprintable()) or " " in url:
+        raise _Wrong("notify.webhook", "not https://host[:port][/path]")  # its text stays out: it may hold a secret
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise _Wrong("notify.webhook", "http:// is for this machine alone (localhost, 127.0.0.1, [::1]): use https://")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _TARGET: Final = re.compile(

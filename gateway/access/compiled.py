@@ -13,6 +13,7 @@ from gateway.catalog.api import InBody, Route, Where
 from gateway.tokens.condition import AddressRule, compile_condition
 from gateway.tokens.digest import Digest
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
+from gateway.tokens.rate import Rate
 from gateway.tokens.resource import Account, Scope, Touched, Zone
 from gateway.tokens.token import Status, Token
 
@@ -35,6 +36,8 @@ class CompiledOwner(msgspec.Struct, frozen=True, gc=False):
     ref: OwnerRef
     active: bool
     rights: Rights
+    key: str
+    """`ref.key`, which the access log would have to put together for each request."""
 
 
 class CompiledToken(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -53,6 +56,8 @@ class CompiledToken(msgspec.Struct, frozen=True, eq=False, gc=False):
     rights: Rights
     ceiling: CompiledOwner | None
     """The owner's own rights: a request must pass both, each looked at alone."""
+    rate: Rate | None = None
+    """How often it may be used: as it says itself, else as the settings say; None: as often as anybody likes."""
     _memo: dict[tuple[Route, bytes], bool | None] = {}
     """Answers of the policies by route (that very one: another catalogue has others) and by the segment that names what
     is touched. Status, dates, address and the owner's status are never in it: they turn on more than the documents."""
@@ -133,12 +138,18 @@ class CompiledToken(msgspec.Struct, frozen=True, eq=False, gc=False):
 def compile_owner(owner: Owner) -> CompiledOwner:
     """`owner`, compiled. Raises ValueError for an unreadable record."""
     return CompiledOwner(
-        ref=owner.ref, active=owner.status is OwnerStatus.ACTIVE, rights=compile_rights(owner.policies)
+        ref=owner.ref,
+        active=owner.status is OwnerStatus.ACTIVE,
+        rights=compile_rights(owner.policies),
+        key=owner.ref.key,
     )
 
 
-def compile_token(token: Token, owner: CompiledOwner | None) -> CompiledToken:
-    """`token` under `owner` (None: its record is gone), compiled. Raises ValueError for an unreadable record."""
+def compile_token(token: Token, owner: CompiledOwner | None, rate: Rate | None = None) -> CompiledToken:
+    """`token` under `owner` (None: its record is gone), compiled; `rate` is for one that has no limits of its own.
+
+    Raises ValueError for an unreadable record.
+    """
     if owner is not None and owner.ref != token.owner:
         raise ValueError("the owner's record is another owner's")
     return CompiledToken(
@@ -151,4 +162,5 @@ def compile_token(token: Token, owner: CompiledOwner | None) -> CompiledToken:
         address_rule=compile_condition(token.condition),
         rights=compile_rights(token.policies),
         ceiling=owner,
+        rate=token.limits or rate,
     )

@@ -11,6 +11,7 @@ from gateway.access.question import Question, Supposition, Unknown
 from gateway.catalog.api import InBody, Named, Route, Where
 from gateway.catalog.route_table import Matched, MethodUnknown
 from gateway.reason import Deny, Fault, Reason
+from gateway.tokens.leaked import LARGEST_REPORT, reports_itself
 from gateway.tokens.resource import Touched, Zone
 from gateway.tokens.token import Status
 
@@ -154,13 +155,30 @@ CHECKS: Final[tuple[Callable[[Question | Supposition], Deny | Need | None], ...]
 )
 
 
+def _unless_reported(ask: Question, objection: Deny | Need) -> Deny | Need | None:
+    """`objection` to what the token says of itself, unless the request reports that very token's secret as leaked."""
+    match = ask.match
+    if not isinstance(match, Matched) or not match.route.reports or ask.encoded:
+        return objection
+    if ask.facts.body is None:
+        return Need(Body(LARGEST_REPORT))
+    return None if reports_itself(ask.facts.body, ask.principal.token.id) else objection
+
+
+_WAIVED: Final = frozenset({check_status, check_dates, check_address})
+"""What a secret is not asked that is shown in order to be reported: see `Route.reports`."""
+
+
 def decide(ask: Question) -> Decision:
     """Yes, no, or what has to be fetched first. Each check has no objection, or ends it.
 
     At most two facts are asked for, each once: the body, and the account of the zone that it or the path names.
     """
     for check in CHECKS:
-        if objection := check(ask):
+        objection = check(ask)
+        if objection and check in _WAIVED:
+            objection = _unless_reported(ask, objection)
+        if objection:
             return objection
     if not isinstance(ask.match, Matched):
         return Deny(reason=Reason.INTERNAL_ERROR)

@@ -18,6 +18,7 @@ from gateway.tokens.condition import Condition, compile_condition
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef
 from gateway.tokens.permission_group import ALL_PERMISSIONS, PermissionGroups
 from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.rate import Rate, in_words
 from gateway.tokens.resource import (
     SCOPE_OF,
     Account,
@@ -60,6 +61,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[Policy, ...]
     condition: Condition = Condition()
     expires_on: int | None = None
+    limits: Rate | None = None
     new_owner: OwnerRef | None = None
     """Set for an owner: what the caller may do on his own user, he may let a user do on that user's own."""
 
@@ -301,6 +303,9 @@ def _limits(token: Token, thing: Grant) -> Iterator[Excess]:
         yield Excess("/condition", "it would work from addresses from which your token does not")
     if token.expires_on is not None and (thing.expires_on is None or thing.expires_on > token.expires_on):
         yield Excess("/expires_on", f"your token ends on {format_timestamp(token.expires_on)}: give it no later end")
+    # What the settings say of tokens without limits is the operator's, for makers and made alike.
+    if token.limits is not None and (thing.limits is None or not thing.limits.within(token.limits)):
+        yield Excess("/limits", f"your token may make {in_words(token.limits)}: give it no more, at once or in all")
 
 
 def _in_words(named: Sequence[str], touched: Sequence[Resource], api: str, groups: PermissionGroups) -> str:

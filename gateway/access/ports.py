@@ -45,6 +45,7 @@ class Action(StrEnum):
     DELETE = "delete"
     ROLL = "roll"
     REVOKE_SELF = "revoke-self"
+    LEAKED = "leaked"
     RESIGN = "resign"
     EXPIRE = "expire"
     IMPORT = "import"

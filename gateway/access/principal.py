@@ -57,10 +57,25 @@ def renew(principal: Principal, compiled: CompiledToken | None, now: float) -> P
 
     For a request that goes on for long: the secret is not shown again, so the digest that it proved has to be there.
     """
-    digest = principal.digest
+    return _go_on(principal.digest, compiled, principal.credential_field, now)
+
+
+def resume(digest: Digest, compiled: CompiledToken | None, credential_field: str, now: float) -> Principal | None:
+    """The principal that `digest` was proved to be before, now that its token is `compiled`; None where the secret
+    proves nothing any more.
+
+    For a session, which outlives requests: of a secret that has got an end since then (a roll with an overlap), the
+    digest goes on until that end.
+    """
+    held = () if compiled is None else compiled.digests
+    known = next((each for each in held if msgspec.structs.replace(each, ends=digest.ends) == digest), None)
+    return None if known is None else _go_on(known, compiled, credential_field, now)
+
+
+def _go_on(digest: Digest, compiled: CompiledToken | None, credential_field: str, now: float) -> Principal | None:
     if compiled is None or digest not in compiled.digests or (digest.ends is not None and now >= digest.ends):
         return None
-    return Principal(compiled, digest, principal.credential_field)
+    return Principal(compiled, digest, credential_field)
 
 
 def resigned(principal: Principal, digest: Digest) -> Principal:

@@ -183,7 +183,9 @@ class DeniedCalls:
 
     async def write(self, refused: Refused, now: float) -> None:
         """See `RefusedCalls.write`. What has begun is finished, though its requester leaves: he could choose to."""
-        if not self.concerns(refused.target) or REFUSALS[refused.deny.reason].status == _FAILED:
+        reason = refused.deny.reason
+        # Who comes too often is slowed down, and does not fill the audit with it.
+        if not self.concerns(refused.target) or REFUSALS[reason].status == _FAILED or reason is Reason.RATE_LIMITED:
             return
         task = asyncio.get_running_loop().create_task(self._write(refused, now))
         self._under_way.add(task)

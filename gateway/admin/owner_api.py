@@ -84,7 +84,9 @@ class OwnerApi:
         if draft.ref.kind is OwnerKind.USER:
             # Nobody but the first token acts for him yet, and that one has its maker's limits. An account may have
             # tokens before it has a record: they get this ceiling too.
-            grant = msgspec.structs.replace(grant, condition=ours.condition, expires_on=ours.expires_on)
+            grant = msgspec.structs.replace(
+                grant, condition=ours.condition, expires_on=ours.expires_on, limits=ours.limits
+            )
         if deny := await self._authority.why_not(request, grant):
             return deny
         owner = _owner(draft, OwnerStatus.ACTIVE, int(now), int(now))
@@ -92,7 +94,8 @@ class OwnerApi:
             return too_large
         token_id = self._new_id()
         secret = make_secret(owner.ref.kind, token_id, self._randomness(32))
-        # It works from where and until when its maker does: an owner has no such limits by which it could be held.
+        # It works from where, until when and as often as its maker does: an owner has no limits by which it could be
+        # held.
         first = Draft(
             name=f"First token of {owner.name}"[:LONGEST_NAME],
             policies=draft.policies,
@@ -100,6 +103,7 @@ class OwnerApi:
             not_before=None,
             expires_on=ours.expires_on,
             status=Status.ACTIVE,
+            limits=ours.limits,
         )
         token = lifecycle.issue(
             first, token_id=token_id, owner=owner.ref, issued_by=ours.id, digest=self._peppers.sign(secret), now=now

@@ -31,6 +31,7 @@ from gateway.server.ports import Call
 from gateway.store.use import Use
 from gateway.tokens import lifecycle
 from gateway.tokens.digest import Peppers
+from gateway.tokens.news import Event, Tell, news_of
 from gateway.tokens.owner import OwnerKind, is_owner
 from gateway.tokens.permission_group import PermissionGroups
 from gateway.tokens.policy import without_ids
@@ -92,10 +93,11 @@ class UserTokenApi:
         accounts: ZoneAccounts | None = None,
         pins: Pins | None = None,
         more: Mapping[str, Operation] = MappingProxyType({}),
+        tell: Tell = lambda _: None,
     ) -> None:
         """`clock`: Unix seconds; `randomness`: so many bytes of the operating system's; `apis`, `routes`: those that
         are served; `accounts` None: in which account a zone lies is never known; `pins` None: there are no zones to put
-        down; `more`: operations that stand for themselves.
+        down; `more`: operations that stand for themselves; `tell`: who hears of rolls.
         """
         self._store = store
         self._groups = groups
@@ -107,6 +109,7 @@ class UserTokenApi:
         self._apis = frozenset(api.name for api in apis)
         zoned = with_zones(routes)
         self._authority = Authority(store, groups, zoned, accounts)
+        self._tell = tell
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         owners = OwnerApi(
             store,
@@ -255,6 +258,7 @@ class UserTokenApi:
             return changed
         if deny := await self._taken_back(request, *changed, before):
             return deny
+        self._tell(news_of(Event.ROLLED, changed[0], self._clock()))
         return succeed(secret.reveal(), fields=[("ETag", entity_tag(changed[1]))])
 
     async def _taken_back(self, request: Request, made: Token, raw: bytes, before: Token | None) -> Deny | None:
@@ -458,7 +462,7 @@ def _elsewhere(request: Request, *, strict: bool = False) -> Deny | None:
 
 
 def _grant(token: Token) -> Grant:
-    return Grant(policies=token.policies, condition=token.condition, expires_on=token.expires_on)
+    return Grant(policies=token.policies, condition=token.condition, expires_on=token.expires_on, limits=token.limits)
 
 
 def _only_ends(old: Token, new: Token) -> bool:
@@ -467,7 +471,7 @@ def _only_ends(old: Token, new: Token) -> bool:
 
 
 def _what_it_may(token: Token) -> tuple[object, ...]:
-    return without_ids(token.policies), token.condition, token.not_before, token.expires_on
+    return without_ids(token.policies), token.condition, token.not_before, token.expires_on, token.limits
 
 
 def _too_large(token: Token) -> Deny | None:

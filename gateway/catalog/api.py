@@ -44,6 +44,7 @@ class _RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filter: _Filter | None = None
     upgrade: tuple[Literal["websocket"], ...] = ()
     operation: str = ""
+    reports: bool = False
 
 
 class _ApiFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,6 +157,8 @@ class Route(msgspec.Struct, frozen=True, eq=False, gc=False):
     where: Where | Named | InBody
     operation: str = ""
     """What the token API does here; "" for a route that is forwarded."""
+    reports: bool = False
+    """Its body reports leaked secrets: who shows one that it reports has proved that he has it, and needs no more."""
     websocket: bool = False
     """A GET may ask to become a WebSocket, and is a tunnel from then on; else its `Upgrade` is dropped."""
     filter: Filter | None = None
@@ -376,6 +379,10 @@ class _Compiler:
     def route(self, entry: _RouteEntry, *, ours: bool) -> Route:
         if bool(entry.operation) != ours:
             raise self.fail("operation: only the token API's own routes have one", entry)
+        if entry.reports and entry.permission != ANY_TOKEN:
+            raise self.fail("reports: of a route for any-token alone", entry)
+        if entry.reports and not ours:
+            raise self.fail("reports: only the token API's own routes have it", entry)
         for method in entry.methods:
             if method not in METHODS:
                 raise self.fail(f"methods: {method!r} is not one of {' '.join(sorted(METHODS))}", entry)
@@ -393,6 +400,7 @@ class _Compiler:
             opened_by=tuple(self.groups.standing_for(group, scope) for group in groups if scope is not None),
             where=where,
             operation=entry.operation,
+            reports=entry.reports,
             websocket=self.websocket(entry, where),
             filter=self.filter(entry, scope),
             key=self.at,

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.tokens.condition import Condition
+from gateway.tokens.rate import Rate
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -124,6 +125,7 @@ class ShownToken(msgspec.Struct, frozen=True):
     usage: ShownUse | None = None
     value: str | None = None
     """The secret, where a token was just made."""
+    limits: Rate | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

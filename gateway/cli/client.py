@@ -116,6 +116,12 @@ class TokenApiClient:
         envelope, _ = await self._ask("DELETE", f"{self._tokens}/{token_id}{'?cascade=true' if cascade else ''}")
         return self._read(envelope.result, dict[str, Any])
 
+    async def report_leaked(self, secrets: Sequence[Sensitive]) -> list[dict[str, Any]]:
+        """What became of the tokens whose secrets are reported: id and outcome of each, in their order."""
+        body = {"secrets": [secret.reveal() for secret in secrets]}
+        envelope, _ = await self._ask("POST", "/user/tokens/leaked", body)
+        return self._read(envelope.result, list[dict[str, Any]])
+
     async def verify(self) -> Verified:
         """The caller's own token."""
         envelope, _ = await self._ask("GET", f"{self._tokens}/verify")

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import msgspec
 import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from gateway import __version__
 from gateway.app import initialise
@@ -15,7 +16,9 @@ from gateway.app import serve as run_gateway
 from gateway.cli.address import BadAddress, url_of
 from gateway.cli.audit import INTERRUPTED, audit
 from gateway.cli.caller import settings_of
+from gateway.cli.completion import completion
 from gateway.cli.demo import demo
+from gateway.cli.doctor import doctor
 from gateway.cli.failure import REFUSED, WRONG_USE, fail, help_without_command, say, told
 from gateway.cli.freeze import freeze, thaw
 from gateway.cli.owner import owner as owner_commands
@@ -114,6 +117,8 @@ app.command()(demo)
 app.command()(audit)
 app.command()(freeze)
 app.command()(thaw)
+app.command()(doctor)
+app.command()(completion)
 app.add_typer(token_commands, name="token")
 app.add_typer(owner_commands, name="owner")
 app.add_typer(zone_commands, name="zone")
@@ -133,6 +138,7 @@ def main() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     if sys.stdout is None:  # `zonegate ... >&-`
         fail_with("standard output is closed")
+    completion_init()  # a shell may be asking
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

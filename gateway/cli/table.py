@@ -132,6 +132,7 @@ def rights_in_words(token: ShownToken) -> list[str]:
         not_before=parse_timestamp(token.not_before or ""),
         expires_on=parse_timestamp(token.expires_on or ""),
         status=None,
+        limits=token.limits,
     )
     return summarise(draft, groups)
 

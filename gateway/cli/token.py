@@ -15,6 +15,7 @@ from gateway.cli.token_creation import create
 from gateway.cli.token_draft import with_status
 from gateway.cli.token_edit import change_token, edit
 from gateway.cli.token_flag import ACCOUNT_OWNED, Config, Json, TokenId, WrongUse, account_id
+from gateway.cli.token_leaked import leaked
 from gateway.tokens.validation import LONGEST_OVERLAP
 
 token = typer.Typer(invoke_without_command=True)
@@ -66,6 +67,7 @@ def show(context: typer.Context, token_id: TokenId, json: Json = False, config: 
 
 
 token.command()(edit)
+token.command()(leaked)
 
 
 @token.command()

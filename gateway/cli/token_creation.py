@@ -22,6 +22,7 @@ from gateway.cli.token_flag import (
     Expires,
     Ip,
     Json,
+    Limit,
     Name,
     NotBefore,
     NotIp,
@@ -51,6 +52,7 @@ def create(  # noqa: PLR0913 - a flag each
     not_ip: NotIp = None,
     not_before: NotBefore = None,
     expires: Expires = None,
+    limit: Limit = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
     config: Config = None,
@@ -74,6 +76,7 @@ def create(  # noqa: PLR0913 - a flag each
         not_ip=not_ip,
         not_before=not_before,
         expires=expires,
+        limit=limit,
     )
     with answered():
         if not yes and not json and not (sys.stdin and sys.stdin.isatty()):

@@ -8,6 +8,8 @@ import msgspec
 from gateway.cli.moment import FORMS, parse_moment
 from gateway.cli.policy_draft import Facts, draft_policies
 from gateway.cli.printable import printable
+from gateway.cli.rate import FORMS as RATE_FORMS
+from gateway.cli.rate import parse_rate
 from gateway.cli.token_flag import Flags, WrongUse
 from gateway.reason import Fault
 from gateway.tokens.condition import parse_network
@@ -26,6 +28,7 @@ _FLAG_OF: Final = (
     ("/condition/request_ip", "--ip, --not-ip"),
     ("/not_before", "--not-before"),
     ("/expires_on", "--expires"),
+    ("/limits", "--limit"),
     ("/policies", "--permission, --zone, --account"),
 )
 
@@ -60,7 +63,7 @@ def with_status(shown: Body, status: str) -> Body:
 
 
 def _limits(body: Body, flags: Flags, now: float) -> Body:
-    """`body` with the dates and the condition that `flags` say."""
+    """`body` with the dates, the condition and the rate that `flags` say."""
     if flags.no_expiry and flags.expires is not None:
         msg = "--no-expiry: --expires says the contrary"
         raise WrongUse(msg)
@@ -70,6 +73,13 @@ def _limits(body: Body, flags: Flags, now: float) -> Body:
         body["expires_on"] = _moment("--expires", flags.expires, now)
     if flags.not_before is not None:
         body["not_before"] = _moment("--not-before", flags.not_before, now)
+    if flags.no_limit and flags.limit is not None:
+        msg = "--no-limit: --limit says the contrary"
+        raise WrongUse(msg)
+    if flags.no_limit:
+        body.pop("limits", None)
+    if flags.limit is not None:
+        body["limits"] = _rate(flags.limit)
     if flags.no_ip or flags.ip or flags.not_ip:
         condition = dict(body.pop("condition", None) or {})
         # --no-ip clears both lists first: what --ip and --not-ip beside it say is all that holds then.
@@ -79,6 +89,14 @@ def _limits(body: Body, flags: Flags, now: float) -> Body:
         condition |= {"request_ip": request_ip} if request_ip else {}
         body |= {"condition": condition} if condition else {}
     return body
+
+
+def _rate(text: str) -> dict[str, int]:
+    rate = parse_rate(text)
+    if rate is None:
+        msg = f"--limit '{printable(text)}': not a rate, such as {RATE_FORMS} (at most 1000000 requests, 30 days)"
+        raise WrongUse(msg)
+    return {"requests": rate.requests, "period": rate.period}
 
 
 def _moment(flag: str, text: str, now: float) -> str:

@@ -25,6 +25,7 @@ from gateway.cli.token_flag import (
     Flags,
     Ip,
     Json,
+    Limit,
     Name,
     NotBefore,
     NotIp,
@@ -36,6 +37,9 @@ from gateway.cli.token_flag import (
     flags,
 )
 from gateway.tokens.permission_group import PermissionGroups
+
+
+_LIMITS: Final = "From where, when, and how often"
 
 
 async def change_token(api: TokenApiClient, token_id: str, change: Callable[[Body], Body]) -> Answer:
@@ -67,13 +71,18 @@ def edit(  # noqa: PLR0913 - a flag each
         typer.Option(
             "--no-ip",
             help="Drop all networks; --ip, --not-ip beside it begin anew.",
-            rich_help_panel="From where, and when",
+            rich_help_panel=_LIMITS,
         ),
     ] = False,
     not_before: NotBefore = None,
     expires: Expires = None,
     no_expiry: Annotated[
-        bool, typer.Option("--no-expiry", help="Works without an end.", rich_help_panel="From where, and when")
+        bool, typer.Option("--no-expiry", help="Works without an end.", rich_help_panel=_LIMITS)
+    ] = False,
+    limit: Limit = None,
+    no_limit: Annotated[
+        bool,
+        typer.Option("--no-limit", help="No rate of its own: the gateway's default, if any.", rich_help_panel=_LIMITS),
     ] = False,
     json: Json = False,
     config: Config = None,
@@ -101,6 +110,8 @@ def edit(  # noqa: PLR0913 - a flag each
         not_before=not_before,
         expires=expires,
         no_expiry=no_expiry,
+        limit=limit,
+        no_limit=no_limit,
     )
     with answered():
         if said == Flags():

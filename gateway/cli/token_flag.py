@@ -10,10 +10,11 @@ import typer
 from gateway.cli.failure import fail
 from gateway.cli.moment import FORMS
 from gateway.cli.printable import printable
+from gateway.cli.rate import FORMS as RATE_FORMS
 
 _RIGHTS: Final = "What it may do"
 _RESOURCES: Final = "On what"
-_LIMITS: Final = "From where, and when"
+_LIMITS: Final = "From where, when, and how often"
 _TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _ACCOUNT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
@@ -104,6 +105,12 @@ NotBefore = Annotated[
 Expires = Annotated[
     str | None, typer.Option(metavar="MOMENT", help="Works until then; as --not-before.", rich_help_panel=_LIMITS)
 ]
+Limit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE", help=f"At most so many requests in so long a time: {RATE_FORMS}.", rich_help_panel=_LIMITS
+    ),
+]
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +132,8 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     not_before: str | None = None
     expires: str | None = None
     no_expiry: bool = False
+    limit: str | None = None
+    no_limit: bool = False
 
     @property
     def of_policies(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import aiohappyeyeballs
+import msgspec
 import structlog
 from aiohttp.resolver import ThreadedResolver
 
@@ -49,6 +50,7 @@ class Target:
         self.host_line = f"Host: {authority}\r\n".encode("ascii")
         self.read_buffer = pool.read_buffer
         self.host, self.port, self.tls = host, port, tls
+        self.place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.idle: list[UpstreamConnection] = []
         self.pending = 0
         """Exchanges that it has, or is about to get."""
@@ -64,7 +66,7 @@ class Target:
         self._resolving = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"Target({self.host}:{self.port})"
+        return f"Target({self.place})"
 
     def gone(self, connection: UpstreamConnection) -> None:
         """See `upstream_connection.Owner`."""
@@ -113,6 +115,18 @@ class _Turn:
         self.outcome = outcome
         self.without = without
         self.fresh = fresh
+
+
+class PoolState(msgspec.Struct, frozen=True):
+    """What a pool has now: connections that are `open`, those on their way among them, and the `idle` ones of these;
+    requests that are `waiting` for one; targets, and the `ejected` ones of these.
+    """
+
+    open: int
+    idle: int
+    waiting: int
+    targets: int
+    ejected: int
 
 
 class Pool:
@@ -320,7 +334,19 @@ class Pool:
         if seconds < LONGEST_EJECTED:
             target.ejections += 1
         target.ejected_until = now + seconds
-        log.warning("target ejected", api=self._name, target=f"{target.host}:{target.port}", seconds=seconds)
+        log.warning("target ejected", api=self._name, target=target.place, seconds=seconds)
+
+    @property
+    def state(self) -> PoolState:
+        """What there is now."""
+        targets, now = self._targets, self._loop.time()
+        return PoolState(
+            open=sum(target.open for target in targets),
+            idle=sum(len(target.idle) for target in targets),
+            waiting=len(self._waiting),
+            targets=len(targets),
+            ejected=sum(target.ejected_until > now for target in targets),
+        )
 
     @property
     def has_others(self) -> bool:

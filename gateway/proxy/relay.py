@@ -7,6 +7,7 @@ up the other's reading. A body is framed anew on its way, and one that was cut i
 import asyncio
 from enum import Enum
 from http import HTTPStatus
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -142,6 +143,10 @@ class Relay:
         "_state",
         "_upstream_ended",
         "_where",
+        "asked_at",
+        "sent_at",
+        "upstream",
+        "upstream_seconds",
     )
 
     def __init__(self, where: Where, client: ClientSide, request: Outgoing) -> None:
@@ -162,6 +167,14 @@ class Relay:
         self._is_full = False
         """The upstream has not taken all that was sent to it."""
         self._is_held = self._client_ended = self._upstream_ended = False
+        self.sent_at = self.asked_at = 0.0
+        """When the head last went up, and when the upstream last had all that it needs to answer: monotonic seconds; 0:
+        not yet.
+        """
+        self.upstream_seconds = -1.0
+        """From then to the final head of its answer; below 0: there is none."""
+        self.upstream = ""
+        """The target to which it went, as `host:port`."""
 
     # Up.
 
@@ -197,7 +210,9 @@ class Relay:
         self._connection = connection
         connection.exchange = self
         self._is_full = False
+        self.upstream = connection.place
         connection.write(b"%b%b%b%b" % (request.line, connection.host, request.fields, request.body))
+        self.sent_at = self.asked_at = monotonic()
         if self._is_read or request.expects_continue:
             self._where.response_timeout.arm(self)
         # The connection before this one may have held the client up.
@@ -222,6 +237,7 @@ class Relay:
             return
         if self._request.chunked:
             connection.write(_LAST_CHUNK)
+        self.asked_at = monotonic()
         if self._state is _SENDING or self._state is _HEAD:
             self._where.response_timeout.arm(self)
 
@@ -294,6 +310,7 @@ class Relay:
             if not data:
                 self._pending = b""
                 return
+        self.upstream_seconds = monotonic() - self.asked_at
         self._where.response_timeout.disarm(self)
         self._pending = b""
         if head.status == _SWITCHING_PROTOCOLS:

@@ -36,6 +36,8 @@ class Owner(Protocol):
 
     host_line: bytes
     """Of each request that is sent there."""
+    place: str
+    """`host:port`."""
     read_buffer: memoryview
     """READ_SIZE bytes: read into and taken out of without a wait, so that one does for all connections."""
 
@@ -49,11 +51,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     A byte or an end that comes while it carries none closes it: it is nobody's answer, least of all the next request's.
     """
 
-    __slots__ = ("_owner", "_read", "exchange", "host", "transport", "used")
+    __slots__ = ("_owner", "_read", "exchange", "host", "place", "transport", "used")
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self.host = owner.host_line
+        self.place = owner.place
         self._read = owner.read_buffer
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.exchange: Exchange | None = None

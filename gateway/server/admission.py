@@ -22,7 +22,7 @@ from gateway.access.ports import (
     TokenStore,
     ZoneAccounts,
 )
-from gateway.access.principal import Principal, prove, renew, resigned
+from gateway.access.principal import Principal, prove, renew, resigned, resume
 from gateway.access.question import NO_FACTS, Facts, Question
 from gateway.catalog.api import Route
 from gateway.catalog.route_table import Matched, RouteTable
@@ -32,7 +32,7 @@ from gateway.reason import Deny, Reason
 from gateway.server.head import Head
 from gateway.server.shown_lines import ShownLines
 from gateway.tokens.condition import Address
-from gateway.tokens.credential import read_value
+from gateway.tokens.credential import AUTHORIZATION, read_value
 from gateway.tokens.digest import Digest, Peppers
 from gateway.tokens.lifecycle import resign
 from gateway.tokens.secret import Credential
@@ -146,7 +146,7 @@ class Admission:
             assert principal is not None  # noqa: S101 - `_judge` leaves nothing else pending
         digest = await self._resign(principal, pending.credential, request_id)
         # That took its time: the token that was proved may be another one by now, or none.
-        found = await self._in_force(principal, address)
+        found = await self._in_force(principal.token.id, address)
         if isinstance(found, Deny):
             return found
         proved = prove(pending.credential, found, self._peppers, self._clock())
@@ -204,7 +204,7 @@ class Admission:
                 return self.decide(principal, method, target, address, facts, encoded=encoded)
             decision = Deny(reason=Reason.FORBIDDEN)
         if isinstance(decision, Deny):
-            return _noted(decision, principal, label(method, match.route) if isinstance(match, Matched) else "")
+            return _noted(decision, principal, method, match.route if isinstance(match, Matched) else None)
         return decision
 
     async def settle(
@@ -219,11 +219,11 @@ class Admission:
             elif not encoded:
                 body = await read_body(fact.limit)
                 if isinstance(body, Deny):
-                    return _noted(body, principal, self._label(head)), None
+                    return _noted(body, principal, head.method, self._route(head)), None
                 facts = msgspec.structs.replace(facts, body=body)
                 encoded = _is_form(head, body)
             # That took its time: the token that was proved may be another one by now, or none.
-            found = await self._in_force(principal, address)
+            found = await self._in_force(principal.token.id, address)
             if isinstance(found, Deny):
                 return found, facts.body
             renewed = renew(principal, found, self._clock())
@@ -233,11 +233,11 @@ class Admission:
             if not isinstance(outcome, Lacking):
                 return outcome, facts.body
             lacking = outcome
-        return _noted(Deny(reason=Reason.FORBIDDEN), lacking.principal, self._label(head)), facts.body
+        return _noted(Deny(reason=Reason.FORBIDDEN), lacking.principal, head.method, self._route(head)), facts.body
 
-    def _label(self, head: Head) -> str:
+    def _route(self, head: Head) -> Route | None:
         match = self._table.match(head.method, head.target.segments)
-        return label(head.method, match.route) if isinstance(match, Matched) else ""
+        return match.route if isinstance(match, Matched) else None
 
     async def why_not_any_more(
         self, allow: Allow, method: str, address: Address | None, body: bytes | None = None
@@ -255,7 +255,7 @@ class Admission:
     ) -> Allow | Deny:
         """What by now is decided on a request that was allowed: see `why_not_any_more`."""
         principal = allow.principal
-        found = await self._in_force(principal, address)
+        found = await self._in_force(principal.token.id, address)
         if isinstance(found, Deny):
             if found.reason is Reason.FROZEN:
                 return found
@@ -269,14 +269,27 @@ class Admission:
             facts = msgspec.structs.replace(now.facts, account=account)
             now = self.decide(renewed, method, allow.target, address, facts)
         if isinstance(now, Lacking):
-            return _noted(Deny(reason=Reason.FORBIDDEN), renewed, label(method, allow.route))
+            return _noted(Deny(reason=Reason.FORBIDDEN), renewed, method, allow.route)
         return now
 
-    async def _in_force(self, principal: Principal, address: Address | None) -> CompiledToken | Deny | None:
+    @staticmethod
+    def held_up(deny: Deny, allow: Allow, method: str) -> Deny:
+        """What is said to a request that may pass, but for `deny`: it comes too soon, or nobody can count it."""
+        return _noted(deny, allow.principal, method, allow.route)
+
+    async def resume(self, token_id: str, digest: Digest, address: Address | None) -> Principal | Deny:
+        """The principal that the token was, when `digest` was proved, as it is now: as if it came as a bearer."""
+        found = await self._in_force(token_id, address)
+        if isinstance(found, Deny):
+            return found
+        principal = resume(digest, found, AUTHORIZATION, self._clock())
+        return Deny(reason=Reason.UNKNOWN_TOKEN, token_id=token_id) if principal is None else principal
+
+    async def _in_force(self, token_id: str, address: Address | None) -> CompiledToken | Deny | None:
         """What by now is in force in the place of the token that was proved."""
-        found = self._tokens.look(principal.token.id)
+        found = self._tokens.look(token_id)
         if isinstance(found, Miss):
-            return await self._tokens.fetch(principal.token.id, address, proved=True)
+            return await self._tokens.fetch(token_id, address, proved=True)
         return found
 
     async def _resign(self, principal: Principal, credential: Credential, request_id: str) -> Digest | None:
@@ -331,6 +344,9 @@ def _is_form(head: Head, body: bytes) -> bool:
     return (b"&" in body or b";" in body) and any(value.startswith(_FORM) for value in _values(head, b"content-type"))
 
 
-def _noted(deny: Deny, principal: Principal, route: str) -> Deny:
+def _noted(deny: Deny, principal: Principal, method: str, route: Route | None) -> Deny:
     """`deny`, with whom it was said to, and what of."""
-    return msgspec.structs.replace(deny, token_id=principal.token.id, owner=principal.token.owner.key, route=route)
+    token_id, owner = principal.token.id, principal.token.owner.key
+    if route is None:
+        return msgspec.structs.replace(deny, token_id=token_id, owner=owner)
+    return msgspec.structs.replace(deny, token_id=token_id, owner=owner, route=label(method, route), api=route.api.name)

@@ -483,9 +483,11 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def whole_body(self) -> bytes | None:
         """The body of the request in hand, if it is there already; else None, and it has to be streamed."""
-        head = self.exchange.head if self.exchange is not None else None
-        if head is None or head.length is None or len(self._pending) < head.length:
+        exchange = self.exchange
+        head = exchange.head if exchange is not None else None
+        if exchange is None or head is None or head.length is None or len(self._pending) < head.length:
             return None
+        exchange.bytes_in += head.length
         body = self._pending[: head.length]
         self._pending = self._pending[head.length :]
         self._body = NO_BODY
@@ -531,6 +533,8 @@ class ClientConnection(AiohttpConnection, ClientSide):
             self._refuse_body(Deny(reason=Reason.BAD_REQUEST, detail="body: not framed as it should be"))
             return
         self._received += len(payload)
+        if self.exchange is not None:
+            self.exchange.bytes_in += len(payload)
         if self._handling.max_body and self._received > self._handling.max_body:
             self._refuse_body(Deny(reason=Reason.BODY_TOO_LARGE))
             return
@@ -592,15 +596,16 @@ class ClientConnection(AiohttpConnection, ClientSide):
             or (not self._body.complete and exchange.head is not None and exchange.head.expects_continue)
         ):
             exchange.keep_alive = False
-        if not exchange.keep_alive:
-            return _CLOSE
-        return b"" if self.is_1_1 else _KEEP_ALIVE
+        lines = _CLOSE if not exchange.keep_alive else b"" if self.is_1_1 else _KEEP_ALIVE
+        return exchange.limits_told + lines if exchange.limits_told else lines
 
     def write(self, data: bytes) -> None:
         """See `ClientSide.write`."""
         transport = self.transport
         if transport is not None and not transport.is_closing():
             transport.write(data)
+            if self.exchange is not None:
+                self.exchange.bytes_out += len(data)
 
     def fail(self, deny: Deny) -> None:
         """See `ClientSide.fail`."""
@@ -768,6 +773,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
 
     def _send_through(self, data: bytes) -> None:
         if self.exchange is not None and self.exchange.relay is not None:
+            self.exchange.bytes_in += len(data)
             self.exchange.relay.send_through(data)
 
     def end_sending(self) -> bool:

@@ -23,6 +23,16 @@ class Exchange:
     """Unix seconds."""
     seconds = 0.0
     """From the arrival of the head to the end of the answer."""
+    gateway_seconds = -1.0
+    """From the arrival of the head until it went up; below 0: it did not."""
+    upstream_seconds = -1.0
+    """From the moment in which the upstream had all of it to the head of its answer; below 0: there was none."""
+    upstream = ""
+    """The target to which it went."""
+    bytes_out = 0
+    """Bytes that were written in answer to it."""
+    limits_told = b""
+    """What the answer says of the token's limits, as lines of its head."""
 
     def __init__(self, started: float, request_id: bytes, head: Head | None, address: Address | None, ip: str) -> None:
         """`started`: monotonic seconds; `head` None: it could not be read; `ip`: the address as text, "" where there
@@ -33,6 +43,8 @@ class Exchange:
         self.head = head
         self.address = address
         self.ip = ip
+        self.bytes_in = head.size if head is not None else 0
+        """Bytes of its head, and of what has come of its body, less what frames it."""
         self.keep_alive = head is not None and head.keep_alive
         """Another request may follow on this connection."""
 
@@ -49,6 +61,14 @@ class Exchange:
         return self.deny.token_id if self.deny is not None else ""
 
     @property
+    def owner(self) -> str:
+        """Of that token, as `OwnerRef.key`; "" where it is not known."""
+        if self.allow is not None:
+            owner = self.allow.principal.token.ceiling
+            return owner.key if owner is not None else ""
+        return self.deny.owner if self.deny is not None else ""
+
+    @property
     def route(self) -> str:
         """The label of the route that was asked for; "" where there is none, or nothing was proved."""
         if self.allow is not None and self.head is not None:
@@ -61,10 +81,13 @@ class Exchange:
         head, allow, deny = self.head, self.allow, self.deny
         return Kind(
             head.method if head is not None else "",
-            allow.route.api.name if allow is not None else "",
+            allow.route.api.name if allow is not None else deny.api if deny is not None else "",
             self.route,
             self.token_id,
             deny.reason if deny is not None else None,
             self.ip,
             self.status,
+            self.owner,
+            self.upstream,
+            allow is not None,
         )

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from gateway.access.decision import Allow
+from gateway.access.ports import Miss
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import KnownLines, Role
 from gateway.proxy.listing import Passed, pass_on
@@ -26,9 +27,22 @@ from gateway.server.client_address import client_address, is_trusted, parse_addr
 from gateway.server.client_connection import ClientConnection, Waits, too_large
 from gateway.server.exchange import Exchange
 from gateway.server.head import Head, HeadReader
-from gateway.server.ports import Call, FilteredLists, Forwarder, Pages, Refused, RefusedCalls, TokenApi
+from gateway.server.ports import (
+    Call,
+    Dashboard,
+    FilteredLists,
+    Forwarder,
+    Pages,
+    RateLimits,
+    Refused,
+    RefusedCalls,
+    TokenApi,
+    Visit,
+)
+from gateway.server.session import Sessions
 from gateway.telemetry.access_log import AccessLog
 from gateway.tokens.condition import Address, Network
+from gateway.tokens.leaked import LARGEST_REPORT
 from gateway.tokens.validation import LARGEST_BODY
 
 log = structlog.get_logger(__name__)
@@ -48,6 +62,19 @@ _LONGEST_REMEMBERED: Final = 512
 _LARGE_HEAD: Final = 8 * 1024
 _LOCAL: Final = frozenset({"localhost"})
 _WEBSOCKET_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
+
+
+_UNCOUNTED: Final = frozenset({"verify", "revoke-self", "leaked"})
+"""Operations that no limit holds up: whoever looks whether his token is good does no work, and a token ends at once."""
+
+
+class Uncounted(msgspec.Struct, frozen=True, gc=False):
+    """Allowed, and not counted yet against the limits of its token: it takes a question to the store."""
+
+    allow: Allow
+
+
+_WAITING: Final = (*UNDECIDED, Uncounted)
 
 
 def _answer_to(deny: Deny) -> Answer:
@@ -100,6 +127,11 @@ class Door(msgspec.Struct, frozen=True):
     """Who comes by a Unix socket is a proxy of ours."""
     allowed_hosts: frozenset[str] | None = None
     refused_calls: RefusedCalls | None = None
+    limits: RateLimits | None = None
+    """None: a token that has limits is not let in."""
+    dashboard: Dashboard | None = None
+    sessions: Sessions | None = None
+    """Whose cookies count as credentials here; None: no cookie is looked at."""
     at_once: bool = True
     clock: Callable[[], float] = time.time
 
@@ -124,7 +156,7 @@ class Handler:
         self._handshakes: Deadlines[ClientConnection] | None = (
             Deadlines(asyncio.get_running_loop(), door.header_timeout, _nothing) if tls else None
         )
-        self._at_once = door.at_once and door.pages is None
+        self._at_once = door.at_once and door.pages is None and door.dashboard is None and door.sessions is None
         self._under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -166,7 +198,7 @@ class Handler:
             return
         try:
             outcome = self._judge(connection, exchange)
-            if isinstance(outcome, UNDECIDED) or self._has_to_wait(exchange, outcome):
+            if isinstance(outcome, _WAITING) or self._has_to_wait(exchange, outcome):
                 connection.spawn(self._attend(connection, exchange, outcome))
             elif isinstance(outcome, Deny):
                 self.refuse(connection, exchange, outcome)
@@ -203,7 +235,11 @@ class Handler:
         """See `Handling.finished`."""
         exchange.ended_at = self._door.clock()
         exchange.seconds = time.monotonic() - exchange.started
-        exchange.relay = None
+        relay, exchange.relay = exchange.relay, None
+        if relay is not None:
+            exchange.upstream, exchange.upstream_seconds = relay.upstream, relay.upstream_seconds
+            if relay.sent_at:
+                exchange.gateway_seconds = relay.sent_at - exchange.started
         self._door.access_log.add(exchange)
         if exchange.head is not None and exchange.head.size > _LARGE_HEAD:
             self._door.access_log.flush()  # what waits there holds its head
@@ -214,7 +250,7 @@ class Handler:
 
     # One request.
 
-    def _judge(self, connection: ClientConnection, exchange: Exchange) -> Allow | Deny | Undecided:
+    def _judge(self, connection: ClientConnection, exchange: Exchange) -> Allow | Deny | Undecided | Uncounted:
         """Whether it may pass, as far as that is known without waiting."""
         door = self._door
         head = exchange.head
@@ -231,13 +267,45 @@ class Handler:
             return Deny(reason=Reason.NO_ROUTE, path=head.target.path.decode("ascii"))
         return self._note(exchange, head, door.admission.admit(head, exchange.address))
 
-    def _note(self, exchange: Exchange, head: Head, outcome: Allow | Deny | Undecided) -> Allow | Deny | Undecided:
-        """`outcome`, with what follows from it alone."""
-        if isinstance(outcome, Allow):
-            exchange.allow = outcome
+    def _note(
+        self, exchange: Exchange, head: Head, outcome: Allow | Deny | Undecided
+    ) -> Allow | Deny | Undecided | Uncounted:
+        """`outcome`, with what follows from it alone; an Allow is counted against the limits of its token."""
         if head.fresh and (isinstance(outcome, Allow) or (isinstance(outcome, Deny) and outcome.token_id)):
             self._door.lines.learn(head.fresh)
+        if isinstance(outcome, Allow):
+            if outcome.principal.token.rate is not None:
+                return self._count(exchange, head, outcome)
+            exchange.allow = outcome
         return outcome
+
+    def _count(self, exchange: Exchange, head: Head, allow: Allow) -> Allow | Deny | Uncounted:
+        """`allow`, if the limits of its token let the request go on."""
+        limits = self._door.limits
+        if allow.route.operation not in _UNCOUNTED:
+            found = limits.take(allow.principal.token) if limits is not None else Deny(reason=Reason.INTERNAL_ERROR)
+            if isinstance(found, Miss):
+                return Uncounted(allow)
+            if found is not None:
+                return Admission.held_up(found, allow, head.method)
+        return self._let_in(exchange, allow)
+
+    def _let_in(self, exchange: Exchange, allow: Allow) -> Allow:
+        exchange.allow = allow
+        if self._door.limits is not None:
+            exchange.limits_told = self._door.limits.told(allow.principal.token)
+        return allow
+
+    async def _count_later(self, exchange: Exchange, head: Head, allow: Allow) -> Allow | Deny:
+        """The same, with what it takes to know."""
+        limits, admission = self._door.limits, self._door.admission
+        assert limits is not None  # noqa: S101 - who else had it uncounted?
+        assert admission is not None  # noqa: S101 - see above
+        if deny := await limits.wait(allow.principal.token):
+            return Admission.held_up(deny, allow, head.method)
+        # That took its time: the token that was let in may be another one by now, or none.
+        deny = await admission.why_not_any_more(allow, head.method, exchange.address, exchange.body)
+        return self._let_in(exchange, allow) if deny is None else deny
 
     def _has_to_wait(self, exchange: Exchange, outcome: Allow | Deny) -> bool:
         """Whether something has to be awaited before this can be answered."""
@@ -247,7 +315,10 @@ class Handler:
         return bool(calls is not None and head is not None and outcome.token_id and calls.concerns(head.target))
 
     async def _attend(
-        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Undecided | None = None
+        self,
+        connection: ClientConnection,
+        exchange: Exchange,
+        outcome: Allow | Deny | Undecided | Uncounted | None = None,
     ) -> None:
         """See that the request is answered."""
         answer = await self._outcome(connection, exchange, outcome)
@@ -269,17 +340,16 @@ class Handler:
             connection.answer(answer)
 
     async def _outcome(
-        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Undecided | None
+        self, connection: ClientConnection, exchange: Exchange, outcome: Allow | Deny | Undecided | Uncounted | None
     ) -> Allow | Answer | Deny | Passed:
         """The answer, or an Allow of what is to be forwarded."""
         door, head = self._door, exchange.head
         assert head is not None  # noqa: S101 - it was read
         if outcome is None:
-            outcome = self._judge(connection, exchange)
-            if door.pages is not None and not _is_refused_host(outcome):
-                page = await door.pages.answer(head.method, head.target.path)
-                if page is not None:
-                    return page
+            found = await self._without_token(connection, exchange, self._judge(connection, exchange), head)
+            if isinstance(found, Answer):
+                return found
+            outcome = found
         if isinstance(outcome, Pending):
             assert door.admission is not None  # noqa: S101 - who else had it pending?
             outcome = self._note(
@@ -293,6 +363,8 @@ class Handler:
                 outcome, head, exchange.address, partial(self._body, connection, exchange)
             )
             outcome = self._note(exchange, head, decided)
+        if isinstance(outcome, Uncounted):
+            outcome = await self._count_later(exchange, head, outcome.allow)
         if isinstance(outcome, Allow):
             if outcome.route.operation:
                 return await self._call(connection, exchange, outcome, head)
@@ -300,6 +372,38 @@ class Handler:
                 return await self._list(connection, exchange, outcome, head)
         assert not isinstance(outcome, UNDECIDED)  # noqa: S101 - neither `resolve` nor `settle` leaves one
         return outcome
+
+    async def _without_token(
+        self,
+        connection: ClientConnection,
+        exchange: Exchange,
+        outcome: Allow | Deny | Undecided | Uncounted,
+        head: Head,
+    ) -> Answer | Allow | Deny | Undecided | Uncounted:
+        """The page that was asked for, or what the request comes to by its session; else `outcome`, which it has by its
+        credential.
+        """
+        door = self._door
+        if _is_refused_host(outcome):
+            return outcome
+        if door.pages is not None:
+            page = await door.pages.answer(head.method, head.target.path)
+            if page is not None:
+                return page
+        if door.dashboard is not None and door.dashboard.concerns(head.target):
+            return await door.dashboard.answer(self._visit(connection, exchange, head))
+        if door.sessions is not None and door.sessions.has_session(head):
+            return self._note(exchange, head, await door.sessions.admit(head, exchange.address))
+        return outcome
+
+    def _visit(self, connection: ClientConnection, exchange: Exchange, head: Head) -> Visit:
+        return Visit(
+            head,
+            exchange.address,
+            exchange.ip,
+            exchange.request_id.decode("ascii"),
+            partial(self._body, connection, exchange),
+        )
 
     async def _body(self, connection: ClientConnection, exchange: Exchange, most: int) -> bytes | Deny:
         """The request's body, at most so many bytes of it, or why there is none."""
@@ -323,9 +427,12 @@ class Handler:
 
     async def _call(self, connection: ClientConnection, exchange: Exchange, allow: Allow, head: Head) -> Answer | Deny:
         """What the token API answers."""
-        body = await self._body(connection, exchange, LARGEST_BODY)
-        if isinstance(body, Deny):
-            return body
+        body = exchange.body  # one that the decision turned on was read already
+        if body is None:
+            read = await self._body(connection, exchange, LARGEST_REPORT if allow.route.reports else LARGEST_BODY)
+            if isinstance(read, Deny):
+                return read
+            body = read
         if dead := await self._why_not_any_more(exchange):  # a body may take long to come
             return dead
         call = Call(
@@ -487,7 +594,7 @@ def _nothing(_: ClientConnection) -> None:
     """The loop itself ends a handshake that takes too long."""
 
 
-def _is_refused_host(outcome: Allow | Deny | Undecided) -> bool:
+def _is_refused_host(outcome: Allow | Deny | Undecided | Uncounted) -> bool:
     return isinstance(outcome, Deny) and outcome.reason is Reason.BAD_REQUEST
 
 

@@ -5,7 +5,7 @@ fault's text no byte of what was sent comes back. Where RFC 9112 lets a server b
 no folded line, no blank but the two of a request line, no HTTP/0.9.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +16,8 @@ from gateway.proxy.framing import LARGEST_HEAD, MOST_FIELDS, UNFRAMED, UnknownCo
 from gateway.reason import Deny, Reason
 from gateway.server.shown_lines import Shown
 from gateway.tokens.credential import AUTHORIZATION
+
+Split = Callable[[bytes], Target | Deny]
 
 _END: Final = b"\r\n\r\n"
 _CR: Final = 0x0D
@@ -105,12 +107,14 @@ class HeadReader:
         token_fields: frozenset[str],
         secret_fields: frozenset[str],
         shown: Mapping[bytes, Shown],
+        split: Split = split_target,
     ) -> None:
         """`lines`: what is known of lines; `token_fields`: lower-case names of the fields in which a token may come,
         `secret_fields`: and of all that hold a credential of anybody; `shown`: lines of credentials that have proved
-        themselves.
+        themselves; `split`: how a target is read.
         """
         self._lines = lines.lines
+        self._split = split
         # Beside another credential Authorization counts too, where no API takes it: who knows which one was meant?
         token_fields |= {AUTHORIZATION}
         self._token_fields = frozenset(name.encode() for name in token_fields)
@@ -130,13 +134,13 @@ class HeadReader:
             start += 2
         end = data.find(_END, max(start, seen - len(_END) + 1))
         if end < 0 or end - start > LARGEST_HEAD - len(_END):
-            return _judge_beginning(data, start, max(start, seen))
+            return _judge_beginning(data, start, max(start, seen), self._split)
         return self._judge(data, start, end)
 
     def _judge(self, data: bytes, start: int, end: int) -> Head | Deny:
         """The head from `start` to its end, the empty line, at `end`."""
         lines = data[start:end].split(b"\r\n")
-        line = _read_request_line(lines[0])
+        line = _read_request_line(lines[0], self._split)
         if isinstance(line, Deny):
             return line
         if len(lines) > MOST_FIELDS + 1:
@@ -242,7 +246,7 @@ def _read_special(
     return host, options, codings, lengths, expects_continue, upgrade
 
 
-def _judge_beginning(data: bytes, start: int, seen: int) -> Unfinished | Deny:
+def _judge_beginning(data: bytes, start: int, seen: int, split: Split) -> Unfinished | Deny:
     """What can be said of a head whose end has not come, or comes too late: the faults that `_judge` finds first."""
     stop = min(len(data), start + LARGEST_HEAD)
     # A CR at the end of what has come may become one of a CRLF.
@@ -253,7 +257,7 @@ def _judge_beginning(data: bytes, start: int, seen: int) -> Unfinished | Deny:
     if end >= new or (end >= 0 and (bare or too_large)):
         first = data[start:end]
         if bare or too_large or len(first) <= _JUDGED_EARLY:
-            line = _read_request_line(first)
+            line = _read_request_line(first, split)
             if isinstance(line, Deny):
                 return line
     if bare:
@@ -263,7 +267,7 @@ def _judge_beginning(data: bytes, start: int, seen: int) -> Unfinished | Deny:
     return _SOME if data[start:stop].strip(b"\r") else _NOTHING_YET
 
 
-def _read_request_line(line: bytes) -> tuple[str, Target, bool] | Deny:
+def _read_request_line(line: bytes, split: Split) -> tuple[str, Target, bool] | Deny:
     """Method, target, and whether it is HTTP/1.1 (RFC 9112 3)."""
     parts = line.split(b" ")
     if len(parts) != _PARTS or b"\n" in line:
@@ -278,5 +282,5 @@ def _read_request_line(line: bytes) -> tuple[str, Target, bool] | Deny:
         if raw_method in _REFUSED_METHODS:
             return _bad("line: a method that no gateway forwards")
         method = raw_method.decode("ascii")
-    target = split_target(raw_target)
+    target = split(raw_target)
     return target if isinstance(target, Deny) else (method, target, version == b"HTTP/1.1")

@@ -1,10 +1,13 @@
 """What a listener hands allowed requests to."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 
+from gateway.access.compiled import CompiledToken
 from gateway.access.decision import Allow
+from gateway.access.ports import Miss
 from gateway.catalog.target import Target
 from gateway.proxy.forward import RequestHead
 from gateway.proxy.header_rules import Client
@@ -12,6 +15,8 @@ from gateway.proxy.listing import Passed, Still
 from gateway.proxy.ports import ClientSide
 from gateway.proxy.relay import Relay
 from gateway.reason import Answer, Deny
+from gateway.server.head import Head
+from gateway.tokens.condition import Address
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -29,6 +34,21 @@ class TokenApi(Protocol):
 
     async def answer(self, allow: Allow, call: Call) -> Answer | Deny:
         """Do what `allow.route.operation` says."""
+
+
+class RateLimits(Protocol):
+    """How often tokens may be used, all gateways together."""
+
+    def take(self, token: CompiledToken) -> Deny | Miss | None:
+        """Count one request of `token`, which has a rate: None, or why it may not go on. A Miss: it takes a question
+        to know, and nothing was counted.
+        """
+
+    async def wait(self, token: CompiledToken) -> Deny | None:
+        """The same after a Miss. Never raises."""
+
+    def told(self, token: CompiledToken) -> bytes:
+        """What an answer to `token` says of its limits, as lines of a head."""
 
 
 class Forwarder(Protocol):
@@ -61,6 +81,26 @@ class Pages(Protocol):
 
     async def answer(self, method: str, path: bytes) -> Answer | Deny | None:
         """The answer, or None when it has no such page."""
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """A request to the dashboard. `body`: reads it, so many bytes at most, or says why there is none."""
+
+    head: Head
+    address: Address | None
+    ip: str
+    request_id: str
+    body: Callable[[int], Awaitable[bytes | Deny]]
+
+
+class Dashboard(Protocol):
+    """The pages for people, and what these pages ask."""
+
+    def concerns(self, target: Target) -> bool:
+        """Whether `target` is the dashboard's: then nobody else is asked."""
+
+    async def answer(self, visit: Visit) -> Answer | Deny:
+        """The page, or what a page asked for."""
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -181,6 +181,10 @@ class _Application:
             self.cfg.set(name, value)
 
 
+def _nothing(_: int) -> None:
+    """For whoever does not ask."""
+
+
 class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """Keeps a fleet at work."""
 
@@ -194,17 +198,18 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         reread: Callable[[], Fleet | None],
         watch: Callable[[], None],
         ready: Callable[[], None],
+        ended: Callable[[int], None] = _nothing,
         silence: int = SILENCE,
     ) -> None:
         """`listeners`: closed here when all ends. Called in the master, and nothing else is looked at meanwhile:
         `reread` at SIGHUP, None: the old fleet stays; `watch` about each half second, what it raises ends all;
-        `ready` once, when the first fleet serves.
+        `ready` once, when the first fleet serves; `ended` with the process id of each worker that has ended.
         """
         # The class's own are shared by all arbiters of a process.
         self.LISTENERS = list(listeners)
         self.WORKERS: dict[int, GatewayWorker] = {}
         self._proven: Fleet | None = None  # the last fleet that served in full strength
-        self._reread, self._watch, self._ready = reread, watch, ready
+        self._reread, self._watch, self._ready, self._ended = reread, watch, ready, ended
         self._ends = self._in_haste = False
         # Under nohup it is ignored: whoever said so wants it to outlive the terminal.
         self._needs_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
@@ -350,6 +355,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 continue  # the embedded server, which `watch` looks for, or a stranger, whom process 1 inherits
             has_begun = worker.tmp.has_begun
             worker.tmp.close()
+            self._ended(pid)
             if self._ends or worker.ends_by is not None:
                 log.info("worker ended", pid=pid)
                 continue

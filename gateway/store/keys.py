@@ -8,14 +8,19 @@
 | `{zg}:ends:<owner>` | sorted set | of the living, those with an end, by `expires_on` |
 | `{zg}:expiries` | sorted set | ids of all tokens with an end, by `expires_on` |
 | `{zg}:use:<id>` | hash | when, from where and how often the token was used |
+| `{zg}:use-days:<id>` | hash | how often it was used on each of the last days; ends by itself, as the next |
+| `{zg}:use-refused:<id>` | list | the last requests that were refused to it, the newest first |
 | `{zg}:owner:<owner>` | string | the owner's document; `<owner>` is `user:<id>` or `account:<id>` |
 | `{zg}:owners` | sorted set | owners by moment of issue |
+| `{zg}:rate:<id>` | string | what a token's bucket lacks of being full, and when it did; not there: it is full |
 | `{zg}:zone:<api>:<zone>` | string | what an operator has put down of a zone: its account |
 | `{zg}:audit` | stream | one entry a change |
 | `{zg}:audit-denied` | stream | one entry a refused call of the token API |
 | `{zg}:seq` | number | of changes so far |
 | `{zg}:changed` | channel | `<seq> <what>`, one message a change; what: see `TokenLookup.told` |
-| `{zg}:meta` | hash | `schema`, `generation`, `peppers`, `frozen` |
+| `{zg}:session:<digest>` | string | a session of the dashboard, under the SHA-256 of its cookie; ends by itself |
+| `{zg}:told:<id>:<expires_on>` | string | the webhook was told that the token ends then; ends by itself |
+| `{zg}:meta` | hash | `schema`, `generation`, `peppers`, `frozen`, `freezes` (how many there were) |
 | `{zg}:probe` | none | never written: a write command on it shows whether the server takes writes |
 """
 
@@ -47,6 +52,16 @@ def use_key(token_id: str) -> str:
     return f"{TAG}:use:{token_id}"
 
 
+def use_days_key(token_id: str) -> str:
+    """Where it is counted how a token was used on each day."""
+    return f"{TAG}:use-days:{token_id}"
+
+
+def use_refused_key(token_id: str) -> str:
+    """Where the last requests are that were refused to a token."""
+    return f"{TAG}:use-refused:{token_id}"
+
+
 def tokens_key(owner: str) -> str:
     """Where an owner's list is; `owner` is `OwnerRef.key`."""
     return f"{TAG}:tokens:{owner}"
@@ -65,6 +80,21 @@ def ends_key(owner: str) -> str:
 def owner_key(owner: str) -> str:
     """Where an owner's document is; `owner` is `OwnerRef.key`."""
     return f"{TAG}:owner:{owner}"
+
+
+def rate_key(token_id: str) -> str:
+    """Where it is counted how often a token may still be used."""
+    return f"{TAG}:rate:{token_id}"
+
+
+def session_key(digest: str) -> str:
+    """Where the session is whose cookie has that SHA-256 (hex)."""
+    return f"{TAG}:session:{digest}"
+
+
+def told_key(token_id: str, expires_on: int) -> str:
+    """Where it stands that somebody was told of a token's end."""
+    return f"{TAG}:told:{token_id}:{expires_on}"
 
 
 def zone_key(zone: str) -> str:

@@ -19,6 +19,7 @@ from gateway.store.redis_store import decode_owner
 from gateway.store.trust import Trust
 from gateway.tokens.condition import Address
 from gateway.tokens.owner import owner_without_record
+from gateway.tokens.rate import Rate
 from gateway.tokens.token import Token
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ PATIENCE: Final = 0.5
 MOST_UNDER_WAY: Final = 64
 """Ids that are read at once."""
 
+_DAY: Final = 86400.0
 _UNAVAILABLE: Final = Deny(reason=Reason.STORE_UNAVAILABLE)
 _FROZEN: Final = Deny(reason=Reason.FROZEN)
 
@@ -65,7 +67,7 @@ class _Wanted(msgspec.Struct, eq=False):
 class TokenLookup:
     """Looks tokens up. `run` reads; a `Feed` says what has changed, and how long that may be believed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, and how long it may be believed
         self,
         store: Documents,
         *,
@@ -73,14 +75,16 @@ class TokenLookup:
         on_outage: OnOutage = "deny",
         stale_grace: float = 0.0,
         patience: float = PATIENCE,
+        rate: Rate | None = None,
     ) -> None:
         """`clock`: monotonic seconds. `stale_grace`: for how many seconds "serve-cached" may last; `patience`: how many
-        a request waits.
+        a request waits; `rate`: of tokens that have no limits of their own.
         """
         self._store = store
         self._clock = clock
         self._grace = stale_grace if on_outage == "serve-cached" else 0.0
         self._patience = patience
+        self._rate = rate
         self._limit = GuessLimit()
         self._queue: deque[_Wanted] = deque()
         self._wanted: dict[Reading, _Wanted] = {}
@@ -214,7 +218,7 @@ class TokenLookup:
             else:
                 token, _, owner_raw = found
                 cell = self._owner(token, owner_raw)
-                entry = Entry(compile_token(token, cell.compiled), cell, now + LIFETIME)
+                entry = Entry(compile_token(token, cell.compiled, self._rate), cell, now + LIFETIME)
         except (StoreUnavailable, ValueError) as error:
             log.error("record unreadable", token=token_id, error=str(error))
             entry = Absent(_UNAVAILABLE, now + UNREADABLE_LIFETIME)
@@ -296,6 +300,19 @@ class TokenLookup:
                 await self._trusted.wait()
         except TimeoutError:
             return
+
+    @property
+    def state(self) -> Literal["trusted", "grace", "lost"]:
+        """Whether what is remembered may be believed; "grace": known tokens work although it may not."""
+        now = self._clock()
+        if self.trust.holds(now):
+            return "trusted"
+        return "grace" if self.trust.since(now) < self._grace else "lost"
+
+    @property
+    def lag(self) -> float:
+        """How late a change of the store may be heard of, in seconds; a day at the most."""
+        return min(self.trust.lag(self._clock()), _DAY)
 
     @property
     def why_not(self) -> str | None:

@@ -136,7 +136,9 @@ class Clients:
         self.gone = False
         """Whether the server was given up: what it says from then on must not be believed."""
         self.guard = Redis.from_pool(self._pool(self._kind, READ_TIMEOUT))
-        """For what authentication turns on, and nothing else: no number of lists and changes holds it up."""
+        """For what authentication and rate limits turn on, and nothing else: no number of lists and changes holds it
+        up.
+        """
         self.reader = Redis.from_pool(self._pool(self._kind, READ_TIMEOUT))
         self.writer = Redis.from_pool(self._pool(self._kind, CHANGE_TIMEOUT))
         address = (self._options.get("host", "localhost"), self._options.get("port", _SERVER_PORT))

@@ -196,10 +196,8 @@ class RedisStore:
         """What is dangerous about the server as it is set up, each with the remedy. A server that does not tell (its
         user may not ask) gives none. Raises StoreUnavailable.
         """
-        found = []
-        policy = await self._configured("maxmemory-policy")
-        if policy not in (None, "noeviction"):
-            found.append(f"the server's maxmemory-policy is {policy}: it may drop tokens; set noeviction")
+        evicts = await self.eviction()
+        found = [] if evicts is None else [evicts]
         if self.primary.replicated and not self._write_replicas:
             found.append("store.write_replicas is 0: a failover may undo the last changes, revocations too; set 1")
         if self.primary.replicated and await self._configured("min-replicas-to-write") == "0":
@@ -208,6 +206,13 @@ class RedisStore:
                 "which are lost later; set 1, and min-replicas-max-lag 2"
             )
         return found
+
+    async def eviction(self) -> str | None:
+        """The first of `concerns`, if it is one: the server may drop tokens. Raises StoreUnavailable."""
+        policy = await self._configured("maxmemory-policy")
+        if policy in (None, "noeviction"):
+            return None
+        return f"the server's maxmemory-policy is {policy}: it may drop tokens; set noeviction"
 
     async def _configured(self, name: str) -> str | None:
         """A setting of the server; None when it does not tell."""

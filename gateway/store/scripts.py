@@ -133,11 +133,13 @@ return number
 
 # KEYS  3 meta
 # arg   1 field, 2 value ("" = none)
-# Returns 0 when the field has that value already.
+# Returns 0 when the field has that value already. A freeze is counted: sessions of the dashboard end with it, and not
+# only for as long as it lasts.
 CHANGE_META: Final = (
     COMMON
     + """
 if (redis.call('HGET', KEYS[3], arg(1)) or '') == arg(2) then return 0 end
+if arg(1) == 'frozen' and arg(2) ~= '' then redis.call('HINCRBY', KEYS[3], 'freezes', 1) end
 local number = tell()
 if arg(2) == '' then
   redis.call('HDEL', KEYS[3], arg(1))

@@ -36,6 +36,7 @@ class Trust:
         self._last: int | None = None
         self._generation: str | None = None
         self._sent: dict[str, Sent] = {}
+        self._took = 0.0
 
     def holds(self, now: float) -> bool:
         """Whether the memory may be believed at `now`."""
@@ -48,6 +49,13 @@ class Trust:
     def since(self, now: float) -> float:
         """How long it has not been believed, in seconds; 0 while it is."""
         return 0.0 if self.holds(now) else now - max(self.lost_at, self.until)
+
+    def lag(self, now: float) -> float:
+        """How late a message may be, in seconds: as long as the last nonce took, or the oldest that is not back has
+        taken; while nothing is believed, since when that is.
+        """
+        oldest = min((sent.at for sent in self._sent.values()), default=now)
+        return max(self._took, now - oldest) if self.holds(now) else self.since(now)
 
     def broke_within(self, seconds: float, now: float) -> bool:
         """Whether a connection broke less than `seconds` ago: it may be there again at once.
@@ -102,6 +110,7 @@ class Trust:
             self._last = sent.meta.sequence
         self._generation = sent.meta.generation
         self._doubtful = False
+        self._took = now - sent.at
         self.until = max(self.until, sent.at + LASTS)
         return forget
 

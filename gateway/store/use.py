@@ -6,6 +6,7 @@ that.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
 from gateway.store.failure import is_cancelled, mapped
 from gateway.store.redis_store import RedisStore
+from gateway.tokens.timestamp import format_timestamp
 
 log = structlog.get_logger(__name__)
 
@@ -27,11 +29,23 @@ _AT_ONCE: Final = 100
 """Tokens in one pipeline: to put it together takes some milliseconds, in which no request goes on."""
 _LAST_USED_ON: Final = "last_used_on"
 _LAST_ADDRESS: Final = "last_address"
+_DAY: Final = 86400
+_SUMS: Final = ("allowed", "refused")
 _SEPARATOR: Final = "|"
 """Between route and result in the name of a field. No path template has it (RFC 3986), nor has any other field."""
 
-# KEYS  1 the token's document, 2 its use
-# ARGV  1 when it was last used (Unix seconds), 2 from where, then field and number of each count
+DAYS: Final = 30
+"""Days of which it is told how often a token was used, today among them."""
+MOST_REFUSED: Final = 50
+"""Refused requests of a token that are kept."""
+_KEPT: Final = (DAYS + 2) * 86400
+"""Seconds that either is kept when a token is not used any more."""
+ALLOWED: Final = "allowed"
+
+# KEYS  1 the token's document, 2 its use, 3 its days, 4 its refusals
+# ARGV  1 when it was last used (Unix seconds), 2 from where, 3 that day, 4 the oldest day that counts,
+#       5 how many of its requests were allowed, 6 refused, 7 refusals that are kept, 8 seconds that these are kept,
+#       9 how many refusals follow, the oldest first; then field and number of each count
 # A token that is gone leaves nothing behind, and of two workers the one that saw it last tells when that was.
 _COUNT: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -39,7 +53,21 @@ local before = tonumber(redis.call('HGET', KEYS[2], 'last_used_on') or '')
 if before == nil or before <= tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[2], 'last_used_on', ARGV[1], 'last_address', ARGV[2])
 end
-for place = 3, #ARGV, 2 do redis.call('HINCRBY', KEYS[2], ARGV[place], ARGV[place + 1]) end
+for place = 10 + tonumber(ARGV[9]), #ARGV, 2 do
+  redis.call('HINCRBY', KEYS[2], ARGV[place], ARGV[place + 1])
+end
+for name, number in pairs({allowed = ARGV[5], refused = ARGV[6]}) do
+  if number ~= '0' then redis.call('HINCRBY', KEYS[3], ARGV[3] .. '|' .. name, number) end
+end
+for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
+  if field < ARGV[4] then redis.call('HDEL', KEYS[3], field) end
+end
+redis.call('EXPIRE', KEYS[3], ARGV[8])
+if ARGV[9] ~= '0' then
+  for place = 10, 9 + tonumber(ARGV[9]) do redis.call('LPUSH', KEYS[4], ARGV[place]) end
+  redis.call('LTRIM', KEYS[4], 0, ARGV[7] - 1)
+  redis.call('EXPIRE', KEYS[4], ARGV[8])
+end
 return 1
 """
 
@@ -60,12 +88,40 @@ class Use(msgspec.Struct, frozen=True):
     requests: tuple[RouteUse, ...] = ()
 
 
+class DayUse(msgspec.Struct, frozen=True):
+    """How often a token was used on a day (UTC, as in 2027-01-31)."""
+
+    day: str
+    allowed: int
+    refused: int
+
+
+# Stored as JSON. Rule of change: add at the end, with a default; never rename.
+class RefusedUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Requests that were refused to a token: the last of them `at` Unix seconds, `times` in all. `route` "": none."""
+
+    at: int
+    reason: str
+    route: str
+    address: str
+    times: int = 1
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(RefusedUse)
+
+
 class _Gathered(msgspec.Struct, eq=False):
-    """Of one token, since the last write."""
+    """Of one token, since the last write. `refused`: the last, the oldest first."""
 
     at: int
     address: str
     requests: dict[tuple[str, str], int]
+    refused: list[RefusedUse]
+
+    def refuse(self, *refused: RefusedUse) -> None:
+        self.refused += refused
+        del self.refused[:-MOST_REFUSED]
 
 
 class Uses:
@@ -92,9 +148,11 @@ class Uses:
         key = (route, result)
         if gathered is None or key not in gathered.requests or now < gathered.at:
             self._add(token_id, int(now), address, {key: times})
-            return
-        gathered.at, gathered.address = int(now), address
-        gathered.requests[key] += times
+        else:
+            gathered.at, gathered.address = int(now), address
+            gathered.requests[key] += times
+        if result != ALLOWED and (gathered := self._gathered.get(token_id)) is not None:
+            gathered.refuse(RefusedUse(int(now), result, route, address, times))
 
     def _add(self, token_id: str, at: int, address: str, requests: dict[tuple[str, str], int]) -> None:
         gathered = self._gathered.get(token_id)
@@ -103,7 +161,7 @@ class Uses:
                 self.dropped += sum(requests.values())
                 return
             self._size += 1
-            gathered = self._gathered[token_id] = _Gathered(at, address, {})
+            gathered = self._gathered[token_id] = _Gathered(at, address, {}, [])
         elif gathered.at <= at:
             gathered.at, gathered.address = at, address
         for key, number in requests.items():
@@ -141,6 +199,9 @@ class Uses:
         finally:
             for token_id, gathered in waiting.items():
                 self._add(token_id, gathered.at, gathered.address, gathered.requests)
+                if (now := self._gathered.get(token_id)) is not None:
+                    newer, now.refused = now.refused, []
+                    now.refuse(*gathered.refused, *newer)
         if failure is not None and not self._failing:
             log.warning("use of tokens not written", error=str(failure))
         self._failing = failure is not None
@@ -188,14 +249,23 @@ class Uses:
                 ]
                 # EVAL, as for changes: a few hundred bytes a token every few seconds, and no second round for a server
                 # that does not know the script's digest.
-                names = (keys.token_key(token_id), keys.use_key(token_id))
-                pipe.eval(_COUNT, 2, *names, gathered.at, gathered.address, *counts)
+                refused = [_encoder.encode(each) for each in gathered.refused]
+                names = (
+                    keys.token_key(token_id),
+                    keys.use_key(token_id),
+                    keys.use_days_key(token_id),
+                    keys.use_refused_key(token_id),
+                )
+                day, oldest = _day(gathered.at), _day(gathered.at - (DAYS - 1) * _DAY)
+                fixed = gathered.at, gathered.address, day, oldest, *_sums(gathered), MOST_REFUSED, _KEPT, len(refused)
+                pipe.eval(_COUNT, len(names), *names, *fixed, *refused, *counts)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
         return replies
 
     def _drop(self, gathered: _Gathered) -> None:
         self.dropped += sum(gathered.requests.values())
         gathered.requests.clear()
+        gathered.refused.clear()
 
     # Reading: what cannot be read is not shown, and stops nobody.
 
@@ -233,6 +303,44 @@ class Uses:
             last_address=found.get(_LAST_ADDRESS.encode(), b"").decode("utf-8", "replace"),
             requests=tuple(sorted(requests)),
         )
+
+    async def days(self, token_id: str, now: float) -> list[DayUse]:
+        """How often the token was used on each of the last days, the oldest first. Never raises, as the next."""
+        try:
+            async with self._store.using() as clients:
+                reader: Any = clients.reader
+                found: dict[bytes, bytes] = await reader.hgetall(keys.use_days_key(token_id))
+        except StoreUnavailable as error:
+            log.warning("use of a token not read", token=token_id, error=str(error))
+            found = {}
+        days = (_day(now - ago * _DAY) for ago in reversed(range(DAYS)))
+        return [DayUse(day, *(_number(found.get(f"{day}|{name}".encode())) or 0 for name in _SUMS)) for day in days]
+
+    async def refused(self, token_id: str) -> list[RefusedUse]:
+        """The last requests that were refused to the token, the newest first."""
+        try:
+            async with self._store.using() as clients:
+                reader: Any = clients.reader
+                found: list[bytes] = await reader.lrange(keys.use_refused_key(token_id), 0, -1)
+        except StoreUnavailable as error:
+            log.warning("use of a token not read", token=token_id, error=str(error))
+            return []
+        refused = []
+        for raw in found:
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                refused.append(_decoder.decode(raw))
+        return refused
+
+
+def _day(now: float) -> str:
+    """The day (UTC) of that moment."""
+    return format_timestamp(int(now)).partition("T")[0]
+
+
+def _sums(gathered: _Gathered) -> tuple[int, int]:
+    """How many of its requests were allowed, and refused."""
+    allowed = sum(number for (_, result), number in gathered.requests.items() if result == ALLOWED)
+    return allowed, sum(gathered.requests.values()) - allowed
 
 
 def _number(value: object) -> int | None:

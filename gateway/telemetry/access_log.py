@@ -7,15 +7,17 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from random import random
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 import structlog
 
 from gateway.reason import Reason
+from gateway.telemetry.latency import Latencies
 from gateway.telemetry.logs import STDERR, is_console
 from gateway.tokens.secret import LOOKS_SECRET
 
@@ -25,6 +27,7 @@ INTERVAL: Final = 0.25
 """Seconds between two writes."""
 MOST_WAITING: Final = 256
 """Requests after which it is written earlier: what is written at once holds up who comes meanwhile."""
+_SERVER_ERROR: Final = 500
 _SECRET: Final = re.compile(LOOKS_SECRET.pattern.encode("ascii"))
 
 
@@ -42,6 +45,12 @@ class Kind(NamedTuple):
     """Why it was refused, or broken off."""
     address: str
     status: int
+    owner: str = ""
+    """The token's, as `OwnerRef.key`."""
+    upstream: str = ""
+    """The target to which it went, as `host:port`."""
+    allowed: bool = False
+    """Decided was: yes, whatever came of it then."""
 
 
 class Ended(Protocol):
@@ -52,6 +61,14 @@ class Ended(Protocol):
     """Unix seconds."""
     seconds: float
     """From the arrival of its head to the end of its answer."""
+    upstream_seconds: float
+    """From the moment in which the upstream had all of it to the head of its answer; below 0: there was none."""
+    gateway_seconds: float
+    """From the arrival of its head until it went up; below 0: it did not."""
+    bytes_in: int
+    """Of its head and of its body."""
+    bytes_out: int
+    """Written in answer to it."""
 
     @property
     def path(self) -> bytes | None:
@@ -77,23 +94,32 @@ class CountUse(Protocol):
 class AccessLog:
     """Writes the lines, if it is switched on, and counts in any case. The query stays out: it may hold anything. Of a
     secret in the path the id stays.
+
+    Of requests that were answered as they should be, a share is enough for a log; what was refused or failed is in it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it writes, and whom it tells
         self,
         *,
         enabled: bool,
         format_: Literal["auto", "console", "json"] = "json",
         write: Callable[[bytes], object] | None = None,
         count_use: CountUse | None = None,
+        sample: float = 1.0,
+        chance: Callable[[], float] = random,
+        latencies: Latencies | None = None,
     ) -> None:
         """`write` takes some lines of JSON, and never raises; None: standard error. `count_use`: told what tokens were
-        used for.
+        used for. `sample`: the share of requests that is logged of those that went well, by `chance` (in [0, 1)).
+        `latencies`: told how long requests of tokens took.
         """
         self._enabled = enabled
         self._console = is_console(format_)
         self._write = write or STDERR.write
         self._count_use = count_use
+        self._sample = sample
+        self._chance = chance
+        self._latencies = latencies
         self._waiting: list[Ended] = []
         self._timer: asyncio.TimerHandle | None = None
         self._tail = b',"worker":%d,"event":"request","level":"info","timestamp":"' % os.getpid()
@@ -117,64 +143,111 @@ class AccessLog:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        kinds: dict[Kind, int] = {}
+        alike: dict[Kind, list[Ended]] = {}
         of_each = []
         for each in waiting:
             kind = each.kind
-            kinds[kind] = kinds.get(kind, 0) + 1
+            same = alike.get(kind)
+            if same is None:
+                alike[kind] = [each]
+            else:
+                same.append(each)
             of_each.append(kind)
-        self._count(kinds, waiting[-1].ended_at)
-        if not self._enabled:
-            return
+        self._count(alike, waiting[-1].ended_at)
+        if self._enabled:
+            ended = zip(waiting, of_each, strict=True)
+            self._log(list(ended) if self._sample >= 1 else [pair for pair in ended if self._is_logged(pair[1])])
+
+    def _is_logged(self, kind: Kind) -> bool:
+        return kind.reason is not None or kind.status >= _SERVER_ERROR or self._chance() < self._sample
+
+    def _log(self, ended: Sequence[tuple[Ended, Kind]]) -> None:
         if self._console:
-            for each, kind in zip(waiting, of_each, strict=True):
+            for each, kind in ended:
                 log.info("request", **_on_console(each, kind))
-        else:
-            said = {kind: _in_json(kind) for kind in kinds}
-            tail = self._tail
-            lines = [
-                b'{"request_id":"%b","path":%b,"milliseconds":%.1f,%b%b%b"}\n'
+            return
+        said: dict[Kind, bytes] = {}
+        lines = []
+        for each, kind in ended:
+            alike = said.get(kind)
+            if alike is None:
+                alike = said[kind] = _in_json(kind) + self._tail
+            upstream = each.upstream_seconds
+            if upstream < 0:
+                alike = b'"upstream_milliseconds":null,' + alike
+            else:
+                alike = b'"upstream_milliseconds":%.1f,%b' % (upstream * 1000, alike)
+            lines.append(
+                b'{"request_id":"%b","path":%b,"milliseconds":%.1f,"bytes_in":%d,"bytes_out":%d,%b%b"}\n'
                 % (
                     each.request_id,
                     _path_in_json(each.path),
                     each.seconds * 1000,
-                    said[kind],
-                    tail,
+                    each.bytes_in,
+                    each.bytes_out,
+                    alike,
                     _timestamp(each.ended_at),
                 )
-                for each, kind in zip(waiting, of_each, strict=True)
-            ]
+            )
+        if lines:
             self._write(b"".join(lines))
 
-    def _count(self, kinds: Mapping[Kind, int], at: float) -> None:
+    def _count(self, alike: Mapping[Kind, Sequence[Ended]], at: float) -> None:
         """Most of what ends within a quarter of a second is alike: it is counted as one."""
-        for kind, times in kinds.items():
+        by_api: dict[str, list[Ended]] = {}
+        for kind, ended in alike.items():
+            times = len(ended)
+            if kind.allowed:
+                by_api.setdefault(kind.api, []).extend(ended)
             self.counts[kind.api, kind.route, kind.reason or "", kind.status] += times
             if self._count_use is not None and kind.token:  # nobody anonymous bends the numbers
                 result = "allowed" if kind.reason is None else kind.reason.value
                 self._count_use(kind.token, kind.route, result, kind.address, at, times)
+        if self._latencies is not None:
+            for api, ended in by_api.items():
+                self._latencies.observe(
+                    api,
+                    [each.seconds if each.gateway_seconds < 0 else each.gateway_seconds for each in ended],
+                    [each.upstream_seconds for each in ended if each.upstream_seconds >= 0],
+                )
 
 
 def _in_json(kind: Kind) -> bytes:
     """The members of a line that say what `kind` says. An id and an address hold nothing that JSON would escape."""
-    method, api, route, token, reason, address, status = kind
-    return b'%b,"token":%b,"address":%b' % (
-        _alike_in_json(method, api, route, reason, status),
+    method, api, route, token, reason, address, status, owner, upstream, allowed = kind
+    return b'%b,"token":%b,"owner":%b,"address":%b' % (
+        _alike_in_json(method, api, route, reason, status, upstream, allowed),
         b'"%b"' % token.encode("ascii") if token else b"null",
+        b'"%b"' % owner.encode("ascii") if owner else b"null",
         b'"%b"' % address.encode("ascii") if address else b"null",
     )
 
 
 @lru_cache(maxsize=1024)  # of many tokens' requests that end together most are alike in this
-def _alike_in_json(method: str, api: str, route: str, reason: Reason | None, status: int) -> bytes:
+def _alike_in_json(  # noqa: PLR0913, PLR0917 - what is said of a request, and nothing of whose it is
+    method: str,
+    api: str,
+    route: str,
+    reason: Reason | None,
+    status: int,
+    upstream: str,
+    allowed: bool,  # noqa: FBT001
+) -> bytes:
     members = {
         "method": LOOKS_SECRET.sub(r"\1_...", method) or None,
         "api": api or None,
         "route": route or None,
+        "decision": _decision(reason, allowed=allowed),
         "reason": reason,
         "status": status,
+        "upstream": upstream or None,
     }
     return msgspec.json.encode(members)[1:-1]
+
+
+def _decision(reason: Reason | None, *, allowed: bool) -> str | None:
+    """None: nothing had to be decided, as for a health page."""
+    return "allow" if allowed else None if reason is None else "deny"
 
 
 def _path_in_json(path: bytes | None) -> bytes:
@@ -187,7 +260,11 @@ def _on_console(each: Ended, kind: Kind) -> dict[str, Any]:
         "request_id": each.request_id.decode("ascii"),
         "path": None if each.path is None else _SECRET.sub(rb"\1_...", each.path).decode("ascii"),
         "milliseconds": round(each.seconds * 1000, 1),
-        **{name: value for name, value in kind._asdict().items() if value != ""},
+        "upstream_milliseconds": round(each.upstream_seconds * 1000, 1) if each.upstream_seconds >= 0 else None,
+        "bytes_in": each.bytes_in,
+        "bytes_out": each.bytes_out,
+        "decision": _decision(kind.reason, allowed=kind.allowed),
+        **{name: value for name, value in kind._asdict().items() if value != "" and name != "allowed"},
         "method": LOOKS_SECRET.sub(r"\1_...", kind.method) or None,
     }
 

@@ -1,5 +1,6 @@
 """Health pages: is the process alive, and may it be sent requests."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -22,19 +23,24 @@ class Watched(Protocol):
 
 
 class Health:
-    """`/healthz`: 200 while the process answers. `/readyz`: 200, or 503 with the reasons."""
+    """`/healthz`: 200 while the process answers. `/readyz`: 200, or 503 with the reasons. `/metrics`, if there are
+    any.
+    """
 
-    def __init__(self, tokens: Watched) -> None:
+    def __init__(self, tokens: Watched, metrics: Callable[[], Awaitable[Answer]] | None = None) -> None:
         self._tokens = tokens
+        self._metrics = metrics
         self.why_not: str | None = "starting"
         """Why the process may not be sent requests, whatever the store says."""
 
     async def answer(self, method: str, path: bytes) -> Answer | Deny | None:
         """See `Pages.answer`."""
-        if path not in (b"/healthz", b"/readyz"):
+        if path not in (b"/healthz", b"/readyz") and (path != b"/metrics" or self._metrics is None):
             return None
         if method not in _METHODS:
             return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_METHODS)
+        if path == b"/metrics" and self._metrics is not None:
+            return await self._metrics()
         ready = path == b"/readyz"
         reasons = [why for why in (self.why_not, self._tokens.why_not) if why] if ready else []
         body: dict[str, object] = {"status": "unavailable" if reasons else "ok", "reasons": reasons}

@@ -25,6 +25,7 @@ def _one_line(_: object, __: str, event: structlog.typing.EventDict) -> structlo
     return {key: value.translate(_CONTROLS) if isinstance(value, str) else value for key, value in event.items()}
 
 
+_AT_ONCE: Final = 1024 * 1024
 _PATIENCE: Final = 0.2
 """Seconds that a reader of the log has to take some of it."""
 
@@ -39,6 +40,8 @@ class StandardError:
         self._patience = _PATIENCE
         self._file = -1
         self._send: Callable[[bytes], int] = len
+        self._most = select.PIPE_BUF
+        """Bytes that are written at once."""
 
     def write(self, lines: bytes) -> None:
         """Write whole lines, as far as they are taken. Never raises."""
@@ -50,6 +53,8 @@ class StandardError:
         with suppress(OSError, ValueError):
             if file != self._file:
                 self._file, self._send = file, _sender(file)
+                # A file has room for all of it; asked about each few lines, it would cost as much as they did.
+                self._most = _AT_ONCE if stat.S_ISREG(os.fstat(file).st_mode) else select.PIPE_BUF
             self._write(file, lines)
 
     def _write(self, file: int, lines: bytes) -> None:
@@ -60,9 +65,9 @@ class StandardError:
                 self._patience = 0.0
                 return
             end = len(lines)
-            if end - start > select.PIPE_BUF:
+            if end - start > self._most:
                 # A pipe that is ready takes so many bytes whole: without a wait, and without another's lines between.
-                end = lines.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or lines.find(b"\n", start) + 1 or end
+                end = lines.rfind(b"\n", start, start + self._most) + 1 or lines.find(b"\n", start) + 1 or end
             with suppress(BlockingIOError):  # another worker has taken the room
                 start += self._send(lines[start:end])
         self._patience = _PATIENCE

@@ -47,6 +47,7 @@ def issue(  # noqa: PLR0913 - the parts of a record, each by name
         condition=draft.condition,
         not_before=draft.not_before,
         expires_on=draft.expires_on,
+        limits=draft.limits,
     )
 
 
@@ -67,6 +68,7 @@ def edit(token: Token, draft: Draft, *, issued_by: str, now: float) -> Token:
         condition=draft.condition,
         not_before=draft.not_before,
         expires_on=draft.expires_on,
+        limits=draft.limits,
     )
 
 

@@ -34,8 +34,8 @@ def show_policy(policy: Policy, groups: PermissionGroups) -> dict[str, Any]:
 
 
 def show_token(token: Token, groups: PermissionGroups, now: float, last_used_on: int | None = None) -> dict[str, Any]:
-    """The token at `now`, last used at `last_used_on` (Unix seconds; None: not known). `owner` and `issued_by` are
-    extensions of ours.
+    """The token at `now`, last used at `last_used_on` (Unix seconds; None: not known). `limits`, `owner` and
+    `issued_by` are extensions of ours.
     """
     shown: dict[str, Any] = {
         "id": token.id,
@@ -56,6 +56,8 @@ def show_token(token: Token, groups: PermissionGroups, now: float, last_used_on:
     condition = msgspec.to_builtins(token.condition)
     if condition:
         shown["condition"] = condition
+    if token.limits is not None:
+        shown["limits"] = msgspec.to_builtins(token.limits)
     shown["owner"] = {"kind": token.owner.kind, "id": token.owner.id}
     if token.issued_by:
         shown["issued_by"] = token.issued_by

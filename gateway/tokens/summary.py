@@ -1,10 +1,12 @@
 """A token in plain words, for the person who is about to create it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from gateway.tokens.permission_group import ALL_PERMISSIONS, PermissionGroup, PermissionGroups
 from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.rate import in_words
 from gateway.tokens.resource import (
     Account,
     EveryAccount,
@@ -18,18 +20,20 @@ from gateway.tokens.resource import (
 from gateway.tokens.timestamp import format_timestamp
 from gateway.tokens.token import Draft
 
+NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
-def resource_in_words(resource: Resource) -> str:
-    """A resource for people."""
+
+def resource_in_words(resource: Resource, names: Mapping[str, str] = NO_NAMES) -> str:
+    """A resource for people. `names`: of zones and accounts, by id, where they are known."""
     match resource:
         case Zone(name):
-            return f"zone {name}"
+            return f"zone {names.get(name, name)}"
         case EveryZone():
             return "all zones"
         case ZonesOf(account):
-            return f"all zones of account {account}"
+            return f"all zones of account {names.get(account, account)}"
         case Account(id):
-            return f"account {id}"
+            return f"account {names.get(id, id)}"
         case EveryAccount():
             return "all accounts"
         case User(id):
@@ -41,12 +45,12 @@ def group_in_words(group: PermissionGroup) -> str:
     return group.name.removesuffix(" Write") + " Edit" if group.name.endswith(" Write") else group.name
 
 
-def _policy_in_words(policy: Policy, groups: PermissionGroups) -> str:
+def _policy_in_words(policy: Policy, groups: PermissionGroups, names: Mapping[str, str]) -> str:
     known = [group for group_id in policy.permission_groups if (group := groups.get(group_id))]
     resources = [parse_resource(key, value) for key, value in policy.resources.items()]
     what = ", ".join(group_in_words(group) for group in known)
-    where = ", ".join(resource_in_words(resource) for resource in resources if not isinstance(resource, str))
-    verb = "may use" if policy.effect is Effect.ALLOW else "may NOT use"
+    where = ", ".join(resource_in_words(resource, names) for resource in resources if not isinstance(resource, str))
+    verb = "may use" if policy.effect is Effect.ALLOW else "except: may NOT use"
     return f"{verb} {what} on {where}{apis_in_words(policy.apis)}"
 
 
@@ -94,14 +98,16 @@ def _on_zones(policy: Policy) -> bool:
     return all(isinstance(resource, Zone | EveryZone | ZonesOf) for resource in resources)
 
 
-def policies_in_words(policies: Sequence[Policy], groups: PermissionGroups) -> list[str]:
-    """Lines that say what `policies` give and take away."""
-    return [*(_policy_in_words(policy, groups) for policy in policies), *still_readable(policies, groups)]
+def policies_in_words(
+    policies: Sequence[Policy], groups: PermissionGroups, names: Mapping[str, str] = NO_NAMES
+) -> list[str]:
+    """Lines that say what `policies` give and take away. `names` as for a resource."""
+    return [*(_policy_in_words(policy, groups, names) for policy in policies), *still_readable(policies, groups)]
 
 
-def summarise(draft: Draft, groups: PermissionGroups) -> list[str]:
-    """Lines that say what the token may do, from where, and when."""
-    lines = policies_in_words(draft.policies, groups)
+def summarise(draft: Draft, groups: PermissionGroups, names: Mapping[str, str] = NO_NAMES) -> list[str]:
+    """Lines that say what the token may do, from where, when, and how often. `names` as for a resource."""
+    lines = policies_in_words(draft.policies, groups, names)
     if _makes_tokens(draft.policies, groups):
         lines.append("may pass all of this, or a part of it, on to tokens that it makes, and nothing else")
     request_ip = draft.condition.request_ip
@@ -111,5 +117,7 @@ def summarise(draft: Draft, groups: PermissionGroups) -> list[str]:
         lines.append(f"never from {', '.join(request_ip.not_in)}")
     if draft.not_before is not None:
         lines.append(f"from {format_timestamp(draft.not_before)} on")
+    if draft.limits is not None:
+        lines.append(f"at most {in_words(draft.limits)}")
     until = f"until {format_timestamp(draft.expires_on)}" if draft.expires_on is not None else "without an end"
     return [*lines, until]

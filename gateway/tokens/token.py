@@ -9,6 +9,7 @@ from gateway.tokens.condition import Condition
 from gateway.tokens.digest import Digest
 from gateway.tokens.owner import OwnerRef
 from gateway.tokens.policy import Policy
+from gateway.tokens.rate import Rate
 
 SCHEMA: Final = 1
 LARGEST_DOCUMENT: Final = 64 * 1024
@@ -45,10 +46,11 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     condition: Condition = Condition()
     not_before: Moment | None = None
     expires_on: Moment | None = None
+    limits: Rate | None = None
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """What a client may say of a token, found valid. `status` None: not said."""
+    """What a client may say of a token, found valid. `status` None: not said; `limits` None: the settings' own."""
 
     name: str
     policies: tuple[Policy, ...]
@@ -56,3 +58,4 @@ class Draft(msgspec.Struct, frozen=True):
     not_before: int | None
     expires_on: int | None
     status: Status | None
+    limits: Rate | None = None

@@ -13,6 +13,7 @@ from gateway.tokens.condition import Condition, RequestIp, parse_network
 from gateway.tokens.owner import Owner, OwnerDraft, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.policy import API_NAME, Effect, Policy
+from gateway.tokens.rate import LONGEST_PERIOD, MOST_REQUESTS, Rate
 from gateway.tokens.resource import SCOPE_OF, Account, Scope, User, parse_resource
 from gateway.tokens.strict_json import MOST_FAULTS, parse_json, pointer
 from gateway.tokens.timestamp import parse_timestamp
@@ -28,9 +29,9 @@ LARGEST_BODY: Final = 256 * 1024
 LONGEST_OVERLAP: Final = 30 * 86400
 """Seconds that a rolled secret may go on beside the new one."""
 
-_FIELDS: Final = frozenset({"name", "policies", "condition", "not_before", "expires_on", "status"})
+_FIELDS: Final = frozenset({"name", "policies", "condition", "not_before", "expires_on", "status", "limits"})
 _OURS: Final = frozenset({"id", "issued_on", "modified_on", "last_used_on", "usage", "owner", "issued_by"})
-_LATER: Final = frozenset({"limits", "records"})
+_LATER: Final = frozenset({"records"})
 _NOT_YET: Final = "not in this version yet"
 _MISSING: Final = object()
 
@@ -101,6 +102,7 @@ def validate_token(  # noqa: PLR0913 - what is judged, and all that it is judged
         not_before=_date("not_before", fields, faults),
         expires_on=_date("expires_on", fields, faults),
         status=_status(fields.get("status"), faults),
+        limits=_limits(fields.get("limits"), faults),
     )
     _check_dates(draft, now, current, faults)
     return tuple(faults.found) or draft
@@ -277,6 +279,25 @@ def _condition(value: object, faults: _Faults) -> Condition:
     if len(allowed) + len(refused) > MOST_NETWORKS:
         faults.add(f"more than {MOST_NETWORKS} networks", *at)
     return Condition(RequestIp(allowed, refused))
+
+
+def _limits(value: object, faults: _Faults) -> Rate | None:
+    if value is None:
+        return None
+    fields = faults.members(value, {"requests", "period"}, "limits")
+    if not isinstance(value, dict):
+        return None
+    requests = _whole(fields.get("requests", _MISSING), MOST_REQUESTS, faults, "limits", "requests")
+    period = _whole(fields.get("period", _MISSING), LONGEST_PERIOD, faults, "limits", "period")
+    return Rate(requests, period) if requests and period else None
+
+
+def _whole(value: object, most: int, faults: _Faults, *at: str) -> int | None:
+    if type(value) is int and 1 <= value <= most:
+        return value
+    what = " of seconds" if at[-1] == "period" else ""
+    faults.add("missing" if value is _MISSING else f"a whole number{what}, 1 to {most}", *at)
+    return None
 
 
 def _networks(value: object, faults: _Faults, *at: str | int, least: int) -> tuple[str, ...]:

@@ -165,7 +165,10 @@ def left_by(way: Way, directory: Path) -> Left:
                     plane.play(case, Pieces.WHOLE)
         with closing(Redis(unix_socket_path=where.store.removeprefix("unix://"), decode_responses=True)) as store:
             audit = [fields for stream in (AUDIT, DENIED_AUDIT) for _, fields in store.xrange(stream)]
-    lines = [{**line, "milliseconds": None} for line in logs[plane.thread]]
+    lines = [
+        {**line, **{name: None for name in ("milliseconds", "upstream_milliseconds", "upstream") if name in line}}
+        for line in logs[plane.thread]
+    ]
     return Left(
         requests=[_masked(line) for line in lines if line["event"] == "request"],
         lines=[_masked(line) for line in lines if line["event"] != "request"],

@@ -2,7 +2,7 @@
 
 `python fleet.py DIRECTORY SIZE`: DIRECTORY/work holds a name out of WORK, read at the start and at each SIGHUP. What is
 said goes to standard output, a line each: `begun NAME PID`, `told NAME PID` (to end), `ready`, `reread`, and, from the
-master, how it ended.
+master, `gone PID` of each worker that has ended, and how it ended itself.
 """
 
 import asyncio
@@ -91,7 +91,15 @@ def main() -> None:
     fleet = read(size)
     assert fleet is not None
     silence = SILENCES.get((DIRECTORY / "work").read_text(), 10)
-    master = Master(fleet, [], reread=lambda: read(size), watch=watch, ready=lambda: say("ready"), silence=silence)
+    master = Master(
+        fleet,
+        [],
+        reread=lambda: read(size),
+        watch=watch,
+        ready=lambda: say("ready"),
+        ended=lambda pid: say("gone", pid),
+        silence=silence,
+    )
     try:
         master.run()
     except (WorkersFailed, ConnectionError) as error:

@@ -13,6 +13,7 @@ from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.digest import NO_PEPPERS, Digest, Peppers
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.rate import Rate
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive, make_secret, parse_secret
 from gateway.tokens.token import SCHEMA, Status, Token
@@ -101,6 +102,7 @@ def token(
     not_in: Iterable[str] = (),
     not_before: int | None = None,
     expires_on: int | None = None,
+    limits: Rate | None = None,
 ) -> Token:
     """A token's record, whose secret is `secret_of(token_id, owner.kind)`."""
     return Token(
@@ -117,6 +119,7 @@ def token(
         condition=Condition(RequestIp(tuple(request_ip), tuple(not_in))),
         not_before=not_before,
         expires_on=expires_on,
+        limits=limits,
     )
 
 

@@ -35,6 +35,7 @@ ROWS = [
     (Reason.TOKEN_NOT_YET_VALID, 401, 1000),
     (Reason.IP_DENIED, 403, 9109),
     (Reason.FORBIDDEN, 403, 10000),
+    (Reason.CROSS_SITE, 403, 10403),
     (Reason.NO_ROUTE, 404, 7003),
     (Reason.METHOD_NOT_ALLOWED, 405, 7001),
     (Reason.BODY_TOO_LARGE, 413, 10413),

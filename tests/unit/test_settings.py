@@ -20,6 +20,7 @@ from gateway.settings import (
     environment,
     load_settings,
 )
+from gateway.tokens.rate import Rate
 from gateway.tokens.secret import Sensitive
 
 Load = Callable[..., Settings]
@@ -312,6 +313,10 @@ def test_an_unknown_key_is_refused_with_file_and_key(refusal: Callable[..., str]
         pytest.param("limits.connect_timeout = inf", "limits.connect_timeout", id="a time without end"),
         pytest.param("limits.keepalive_timeout = 86401", "limits.keepalive_timeout", id="more than a day"),
         pytest.param("limits.max_body = -1", "limits.max_body", id="a negative size"),
+        pytest.param("limits.rate.requests = -1", "limits.rate.requests", id="a negative rate"),
+        pytest.param("limits.rate.requests = 1000001", "limits.rate.requests", id="too high a rate"),
+        pytest.param("limits.rate.period = 0", "limits.rate.period", id="a rate in no time"),
+        pytest.param("limits.rate.period = 2592001", "limits.rate.period", id="a rate in more than 30 days"),
         pytest.param("log.level = 'loud'", "log.level", id="not one of the levels"),
         pytest.param("audit.max_age = 0", "audit.max_age", id="an audit that forgets at once"),
         pytest.param("upstreams = []", "upstreams", id="a list for the upstreams"),
@@ -399,16 +404,46 @@ def test_a_secret_s_file_that_cannot_be_read_is_refused_with_its_name(
 
 
 @pytest.mark.parametrize(
+    ("url", "fits"),
+    [
+        pytest.param("https://hooks.example/services/hush", True, id="https"),
+        pytest.param("https://hooks.example:8443/?key=hush", True, id="with a port"),
+        pytest.param("http://127.0.0.1:9000/hush", True, id="this machine"),
+        pytest.param("http://[::1]:9000/hush", True, id="this machine, IPv6"),
+        pytest.param("http://localhost/hush", True, id="this machine, by name"),
+        pytest.param("http://hooks.example/hush", False, id="http to elsewhere"),
+        pytest.param("http://127.0.0.1.example/hush", False, id="http to what looks like this machine"),
+        pytest.param("http://10.0.0.1/hush", False, id="http to a private network"),
+        pytest.param("ftp://hooks.example/hush", False, id="another scheme"),
+        pytest.param("https:///hush", False, id="no host"),
+        pytest.param("https://hooks.example:70000/hush", False, id="no port"),
+        pytest.param("https://hooks.example/hu sh", False, id="a blank"),
+        pytest.param("hush", False, id="no URL"),
+    ],
+)
+def test_a_webhook_is_reached_by_https_or_on_this_machine(
+    load: Callable[..., Settings],
+    refusal: Callable[..., str],
+    url: str,
+    *,
+    fits: bool,
+) -> None:
+    text = f"notify.webhook = '{url}'"
+    if fits:
+        assert load(text).notify.webhook.reveal() == url
+        return
+    said = refusal(text)
+    assert "zonegate.toml: notify.webhook: " in said
+    assert "hush" not in said.partition("notify.webhook: ")[2]
+
+
+@pytest.mark.parametrize(
     ("key", "text"),
     [
         pytest.param("authz.host", "'h'", id="authz.host"),
         pytest.param("authz.port", "8082", id="authz.port"),
         pytest.param("authz.trusted", "['10.0.0.0/8']", id="authz.trusted"),
         pytest.param("authz.hand_out_credential", "true", id="authz.hand_out_credential"),
-        pytest.param("limits.rate.requests", "100", id="limits.rate.requests"),
-        pytest.param("limits.rate.period", "60", id="limits.rate.period"),
-        pytest.param("log.access_sample", "0.5", id="log.access_sample"),
-        pytest.param("notify.webhook", "'https://hush.example'", id="notify.webhook"),
     ],
 )
 def test_a_key_that_does_nothing_yet_is_refused(refusal: Callable[..., str], key: str, text: str) -> None:
@@ -712,3 +747,16 @@ def test_whatever_the_variables_hold_it_is_settings_or_one_line(load: Load, valu
     except SettingsError as error:
         said = str(error).splitlines()
     assert not said or (len(said) == 1 and said[0].startswith(tuple(environ)))
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        pytest.param("", None, id="not set"),
+        pytest.param("limits.rate = { requests = 0, period = 60 }", None, id="0 is none"),
+        pytest.param("limits.rate = { requests = 1200 }", Rate(1200, 300), id="the period's default"),
+        pytest.param("limits.rate = { requests = 5, period = 60 }", Rate(5, 60), id="both"),
+    ],
+)
+def test_the_rate_of_tokens_without_limits(load: Callable[..., Settings], text: str, rate: Rate | None) -> None:
+    assert load(text).limits.rate.of_a_token == rate

@@ -15,6 +15,7 @@ from gateway import app
 ZONEGATE: Final = "zonegate"
 TWO_WORKERS: Final = "zonegate-2"
 NAIVE: Final = "zonegate-naive"
+SILENT: Final = "zonegate-silent"
 NGINX: Final = "nginx"
 LUA_REDIS: Final = "nginx-lua-redis"
 LUA_CACHE: Final = "nginx-lua-cache"
@@ -69,8 +70,10 @@ def _nginx_lua(key: str, title: str, dictionary: str) -> Contestant:
     return Contestant(key, title, launch, missing.LUA, checks=True, asks_store=True)
 
 
-def _zonegate(key: str, title: str, command: tuple[str, ...], workers: int = 1) -> Contestant:
-    launch = Launch(key, (*command, "@{config}"), "zonegate.toml", {"workers": str(workers)})
+def _zonegate(key: str, title: str, command: tuple[str, ...], workers: int = 1, *, watched: bool = True) -> Contestant:
+    """`watched`: with access log and metrics."""
+    parts = {"workers": str(workers), "watched": str(watched).lower()}
+    launch = Launch(key, (*command, "@{config}"), "zonegate.toml", parts)
     return Contestant(key, title, launch, checks=True, asks_store=True, workers=workers)
 
 
@@ -92,6 +95,7 @@ ALL: Final = (
     _zonegate(ZONEGATE, "zonegate", _SERVE),
     _zonegate(TWO_WORKERS, "zonegate, 2 workers", _SERVE, workers=2),
     _zonegate(NAIVE, "zonegate, all in tasks", (_PYTHON, str(_HERE / "naive_road.py"))),
+    _zonegate(SILENT, "zonegate, no logs, no metrics", _SERVE, watched=False),
     Contestant(NGINX, "nginx", nginx(NGINX), (missing.NGINX,)),
     _nginx_lua(LUA_REDIS, "nginx + Lua + Redis", ""),
     _nginx_lua(LUA_CACHE, "nginx + Lua, cached", "lua_shared_dict tokens 64m;"),

@@ -12,7 +12,7 @@ import msgspec
 
 from contest import contestant as who
 from contest import scenario as what
-from contest.contestant import LUA_CACHE, LUA_REDIS, NAIVE, NGINX, TWO_WORKERS, ZONEGATE
+from contest.contestant import LUA_CACHE, LUA_REDIS, NAIVE, NGINX, SILENT, TWO_WORKERS, ZONEGATE
 from contest.findings import Findings
 from contest.idle_connections import COUNT, Idle
 
@@ -73,6 +73,7 @@ GOALS: Final = (
         at_most=True,
         by_cpu=False,
     ),
+    Goal("metrics and logs on / both off", (what.UNLIKE, ZONEGATE), (what.UNLIKE, SILENT), 0.95),
     Goal("naive road: unlike small GETs / nginx", (what.UNLIKE, NAIVE), (what.UNLIKE, NGINX), None),
     Goal("naive road: unlike small GETs / zonegate", (what.UNLIKE, NAIVE), (what.UNLIKE, ZONEGATE), None),
 )

@@ -928,3 +928,40 @@ def test_the_denied_name_is_forbidden_and_any_other_is_open() -> None:
 def test_a_token_for_one_zone_opens_no_other(other: str, group: str) -> None:
     line = f"GET /zones/{other}/dns_records"
     assert (asked(line, policy([group], [zone(ZONE_A)])) is None) == (other == ZONE_A)
+
+
+# Reports of leaked secrets.
+
+
+REPORT = "POST /user/tokens/leaked"
+DEAD = [
+    pytest.param({"expires_on": NOW}, HERE, Reason.TOKEN_EXPIRED, id="expired"),
+    pytest.param({"not_before": NOW + 1}, HERE, Reason.TOKEN_NOT_YET_VALID, id="not yet valid"),
+    pytest.param({"status": Status.DISABLED}, HERE, Reason.TOKEN_DISABLED, id="disabled"),
+    pytest.param({"request_ip": ["203.0.113.0/24"]}, HERE, Reason.IP_DENIED, id="elsewhere"),
+]
+
+
+def reporting(token_id: str) -> Facts:
+    return Facts(body=b'{"secrets":["%s"]}' % secret_of(token_id).reveal().encode())
+
+
+@pytest.mark.parametrize(("fields", "address", "why_not"), DEAD)
+def test_a_secret_that_is_reported_has_only_to_be_shown(fields: dict[str, Any], address: str, why_not: Reason) -> None:
+    question = ask(REPORT, token(**fields), address=address)
+    assert decide(question) == Need(Body(64 * 1024))
+    assert reason(decide(replace(question, facts=reporting(token().id)))) is None
+    assert reason(decide(replace(question, facts=reporting("0" * 32)))) is why_not
+    assert reason(decide(replace(question, facts=Facts(body=b"{}")))) is why_not
+    assert reason(decide(replace(question, encoded=True, facts=reporting(token().id)))) is why_not
+
+
+@pytest.mark.parametrize(("fields", "address", "why_not"), DEAD)
+def test_a_report_in_the_body_opens_no_other_route(fields: dict[str, Any], address: str, why_not: Reason) -> None:
+    for line in ("POST /user/tokens", "POST /user/tokens/revoke-self", WRITE_TO_A):
+        question = replace(ask(line, token(**fields), address=address), facts=reporting(token().id))
+        assert reason(decide(question)) is why_not
+
+
+def test_a_token_that_works_reports_without_a_look_at_the_body() -> None:
+    assert reason(decide(ask(REPORT))) is None

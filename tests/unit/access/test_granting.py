@@ -36,6 +36,7 @@ from gateway.catalog.target import Target, split_target
 from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef
 from gateway.tokens.policy import Policy
+from gateway.tokens.rate import Rate
 from gateway.tokens.token import Token
 
 ALL_ZONES, ALL_ACCOUNTS = zone("*"), account("*")
@@ -282,6 +283,28 @@ def test_a_child_ends_no_later_than_its_maker(
 ) -> None:
     told = found(token([DNS], expires_on=maker), Grant(policies=(DNS,), expires_on=child))
     assert [each.pointer for each in told] == ([] if fits else ["/expires_on"])
+
+
+@pytest.mark.parametrize(
+    ("maker", "child", "fits"),
+    [
+        pytest.param(None, None, True, id="none of none"),
+        pytest.param(None, Rate(1200, 300), True, id="some of none"),
+        pytest.param(Rate(1200, 300), None, False, id="none of some"),
+        pytest.param(Rate(1200, 300), Rate(1200, 300), True, id="the same"),
+        pytest.param(Rate(1200, 300), Rate(600, 300), True, id="fewer"),
+        pytest.param(Rate(1200, 300), Rate(1201, 300), False, id="one more"),
+        pytest.param(Rate(1200, 300), Rate(1200, 299), False, id="a second faster"),
+        pytest.param(Rate(1200, 300), Rate(2400, 600), False, id="more at once"),
+    ],
+)
+def test_a_child_is_used_no_more_often_than_its_maker(
+    maker: Rate | None,
+    child: Rate | None,
+    fits: bool,  # noqa: FBT001 - a case's data
+) -> None:
+    told = found(token([DNS], limits=maker), Grant(policies=(DNS,), limits=child))
+    assert [each.pointer for each in told] == ([] if fits else ["/limits"])
 
 
 OWN = policy(["API Tokens Write"], [user(USER)], scope=USER_SCOPE)

@@ -12,7 +12,7 @@ from support.records import (
 )
 
 from gateway.access.compiled import CompiledToken
-from gateway.access.principal import Principal, prove, renew, resigned
+from gateway.access.principal import Principal, prove, renew, resigned, resume
 from gateway.reason import Deny, Reason
 from gateway.tokens.digest import NO_PEPPERS, Digest, Peppers
 from gateway.tokens.owner import OwnerKind, OwnerRef
@@ -165,6 +165,28 @@ def test_a_principal_goes_on_while_the_digest_that_it_proved_is_there(
     if found is not None:
         assert found.token is current
         assert (found.digest, found.credential_field) == (proved_by, "x-api-key")
+
+
+@pytest.mark.parametrize(
+    ("digests", "now", "by"),
+    [
+        pytest.param((DIGEST,), NOW + 1e9, DIGEST, id="the digest is there"),
+        pytest.param((OTHER, DIGEST), NOW, DIGEST, id="among others"),
+        pytest.param((OTHER,), NOW, None, id="rolled"),
+        pytest.param((), NOW, None, id="no digest is left"),
+        pytest.param((OTHER, ENDING), NOW + 59.9, ENDING, id="rolled, a moment before the overlap ends"),
+        pytest.param((OTHER, ENDING), NOW + 60, None, id="in the second in which it ends"),
+        pytest.param(None, NOW, None, id="the token is gone"),
+    ],
+)
+def test_a_session_goes_on_while_the_digest_that_began_it_is_there_with_an_end_or_without(
+    digests: tuple[Digest, ...] | None, now: float, by: Digest | None
+) -> None:
+    current = compiled(token(digests=digests)) if digests is not None else None
+    found = resume(DIGEST, current, "authorization", now)
+    assert (found.digest if found is not None else None) == by
+    if found is not None:
+        assert (found.token, found.credential_field) == (current, "authorization")
 
 
 def test_a_principal_whose_digest_was_made_anew_goes_on_by_the_new_one() -> None:

@@ -25,6 +25,7 @@ from gateway.access.ports import Actor, ZoneAccounts
 from gateway.access.principal import prove
 from gateway.access.question import Question
 from gateway.admin.audit import Trail
+from gateway.admin.leaked import LeakedTokens
 from gateway.admin.request import Request
 from gateway.admin.token_api import UseReader, UserTokenApi
 from gateway.admin.zone_api import Pins
@@ -35,6 +36,7 @@ from gateway.store.audit import AuditPage, AuditQuery
 from gateway.store.use import Use
 from gateway.store.zone_pin import ZonePin
 from gateway.tokens.digest import NO_PEPPERS, Peppers
+from gateway.tokens.news import Tell
 from gateway.tokens.owner import Owner
 from gateway.tokens.secret import parse_secret
 from gateway.tokens.token import Token
@@ -115,6 +117,7 @@ def api_over(
     trail: Trail | None = None,
     accounts: ZoneAccounts | None = None,
     pins: Pins | None = None,
+    tell: Tell = lambda _: None,
 ) -> UserTokenApi:
     return UserTokenApi(
         store,
@@ -128,7 +131,11 @@ def api_over(
         routes=CATALOG.public.routes,
         accounts=accounts,
         pins=pins or FakePins(),
-        more={"explain": explain_nothing},
+        more={
+            "explain": explain_nothing,
+            **LeakedTokens(store, store, peppers, lambda: NOW, tell).operations,
+        },
+        tell=tell,
     )
 
 

@@ -24,6 +24,7 @@ from gateway.access.principal import Record
 from gateway.reason import Deny, Reason
 from gateway.tokens.owner import Owner, OwnerRef, OwnerStatus
 from gateway.tokens.policy import Policy
+from gateway.tokens.rate import Rate
 from gateway.tokens.representation import show_owner, show_policy
 from gateway.tokens.resource import Scope
 from gateway.tokens.token import Status, Token
@@ -94,11 +95,12 @@ async def test_an_account_has_the_id_that_is_sent(ask: Ask) -> None:
 
 
 async def test_the_first_token_of_a_new_owner_works_where_and_until_when_its_maker_s_does() -> None:
-    limited = token(EVERYTHING, request_ip=["192.0.2.0/24"], expires_on=NOW + 60)
+    limited = token(EVERYTHING, request_ip=["192.0.2.0/24"], expires_on=NOW + 60, limits=Rate(5, 60))
     store = MemoryTokenStore().hold(limited)
     made = result(await asker(api_over(store), limited)("POST", "/zonegate/owners", body(DNS)))
     first = (await read(store, made["id"])).token
     assert (first.condition, first.expires_on) == (limited.condition, limited.expires_on)
+    assert first.limits == limited.limits
 
 
 @pytest.mark.parametrize(
@@ -193,6 +195,7 @@ async def test_an_owner_that_exceeds_the_caller_is_refused(
     [
         pytest.param({"request_ip": ["192.0.2.0/24"]}, "/condition", id="an address"),
         pytest.param({"expires_on": NOW + 60}, "/expires_on", id="an end"),
+        pytest.param({"limits": Rate(5, 60)}, "/limits", id="a rate"),
     ],
 )
 async def test_a_caller_with_limits_edits_no_owner_as_an_owner_has_none(

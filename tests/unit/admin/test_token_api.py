@@ -52,6 +52,7 @@ from gateway.store.audit import AuditPage, AuditQuery
 from gateway.store.use import RouteUse, Use
 from gateway.tokens.digest import NO_PEPPERS, Peppers
 from gateway.tokens.owner import OwnerRef
+from gateway.tokens.rate import Rate
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import Status, Token
@@ -363,6 +364,15 @@ async def test_an_update_may_send_back_what_get_showed(store: MemoryTokenStore, 
     again = result(await ask("PUT", f"/user/tokens/{MINE.id}", shown))
     assert again == shown | {"modified_on": "2027-01-15T08:00:00Z"}
     assert (await read(store, MINE.id)).token.policies == MINE.policies
+
+
+async def test_limits_are_stored_shown_and_removed_by_an_update_without_them(store: MemoryTokenStore, ask: Ask) -> None:
+    limits = {"requests": 1200, "period": 300}
+    made = result(await ask("POST", "/user/tokens", BODY | {"limits": limits}))
+    assert made["limits"] == limits
+    assert (await read(store, made["id"])).token.limits == Rate(1200, 300)
+    assert "limits" not in result(await ask("PUT", f"/user/tokens/{made['id']}", BODY))
+    assert (await read(store, made["id"])).token.limits is None
 
 
 async def test_an_update_without_a_status_leaves_a_disabled_token_disabled(store: MemoryTokenStore, ask: Ask) -> None:

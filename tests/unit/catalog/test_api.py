@@ -481,6 +481,7 @@ def test_what_is_wrong_with_a_file_is_told_with_its_key(text: str, says: list[st
             )
         ),
         pytest.param({"operation": '"list"'}, ["operation: "], id="an operation of the token API"),
+        pytest.param({"reports": "true"}, ["reports: "], id="reports of leaked secrets"),
         pytest.param(
             {"methods": '["POST"]', "upgrade": '["websocket"]'}, ["upgrade: ", "GET"], id="a WebSocket without GET"
         ),

@@ -465,7 +465,7 @@ def test_a_method_that_is_not_listed_is_closed(method: str, path: str) -> None:
         f"{ZONE_PATH}/dns_records/batch/x",
         f"{ACCOUNT_PATH}/tokens/{'f' * 32}/leaked",
         f"{ACCOUNT_PATH}/billing",
-        "/client/v4/user/tokens/leaked",
+        "/client/v4/accounts/0123456789abcdef0123456789abcdef/tokens/leaked",
         "/client/v4/zonegate/freeze",
         "/zones",
     ],
@@ -483,13 +483,14 @@ def test_what_read_opens_write_opens_too() -> None:
                 assert write in route.permissions, route.text
 
 
-def test_only_the_two_routes_of_whoever_holds_a_token_need_no_right() -> None:
+def test_only_the_routes_of_whoever_holds_a_secret_need_no_right() -> None:
     free = {route.text for route in CATALOG.public.routes if route.where is Where.NOWHERE}
     assert free == {
         f"/client/v4/{owner}/tokens/{what}"
         for owner in ("user", "accounts/{account_id}")
         for what in ("verify", "revoke-self")
-    }
+    } | {"/client/v4/user/tokens/leaked"}
+    assert [route.text for route in CATALOG.public.routes if route.reports] == ["/client/v4/user/tokens/leaked"]
 
 
 def test_each_route_of_the_token_api_has_an_operation_and_no_other_has() -> None:
@@ -499,6 +500,7 @@ def test_each_route_of_the_token_api_has_an_operation_and_no_other_has() -> None
         "create",
         "verify",
         "revoke-self",
+        "leaked",
         "permission-groups",
         "get",
         "update",

@@ -104,7 +104,7 @@ def test_a_sheet_has_all_of_a_token_in_plain_words() -> None:
         "last used on    2026-12-24T07:00:00Z",
         "last used from  2001:db8::1",
         f"rights          may use DNS Edit, Zone Edit on all zones of account {ACCOUNT_A}",
-        f"                may NOT use DNS Edit, Zone Edit on zone {ZONE_A}, zone {ZONE_B}",
+        f"                except: may NOT use DNS Edit, Zone Edit on zone {ZONE_A}, zone {ZONE_B}",
         "                only from 192.0.2.0/24",
         "                never from 192.0.2.7",
         "                until 2027-01-31T00:00:00Z",

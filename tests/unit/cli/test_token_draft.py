@@ -61,6 +61,7 @@ _ids = count()
             id="dates, in UTC",
         ),
         pytest.param({"expires": "1h"}, {"expires_on": "2027-01-15T09:00:00Z"}, id="so long from now"),
+        pytest.param({"limit": "1200/5m"}, {"limits": {"requests": 1200, "period": 300}}, id="so many in a span"),
     ],
 )
 def test_flags_make_the_body_of_a_new_token(said: dict[str, Any], body: dict[str, Any]) -> None:
@@ -83,6 +84,7 @@ def test_the_name_is_the_templates_unless_a_flag_says_another() -> None:
         pytest.param({**DNS, "name": "x", "ip": ("192.0.2.1/24",)}, "--ip '192.0.2.1/24': host bits are set", id="in"),
         pytest.param({**DNS, "name": "x", "not_ip": ("home",)}, "--not-ip 'home': not an address", id="not in"),
         pytest.param({**DNS, "name": "x", "expires": "soon"}, "--expires 'soon': not a moment, such as ", id="expires"),
+        pytest.param({**DNS, "name": "x", "limit": "5"}, "--limit '5': not a rate, such as 1200/300s", id="limit"),
         pytest.param({**DNS, "name": "x", "not_before": "3"}, "--not-before '3': not a moment", id="not before"),
     ],
 )
@@ -136,6 +138,8 @@ def test_what_the_gateway_would_refuse_is_said_by_flag(said: dict[str, Any], lin
         pytest.param({"no_ip": True}, {"condition": None}, id="no networks"),
         pytest.param({"expires": "1h"}, {"expires_on": "2027-01-15T09:00:00Z"}, id="the end"),
         pytest.param({"no_expiry": True}, {"expires_on": None}, id="no end"),
+        pytest.param({"limit": "5/1m"}, {"limits": {"requests": 5, "period": 60}}, id="the rate"),
+        pytest.param({"no_limit": True}, {"limits": None}, id="no rate"),
         pytest.param({"not_before": "1h"}, {"not_before": "2027-01-15T09:00:00Z"}, id="the beginning"),
     ],
 )
@@ -156,6 +160,8 @@ def test_a_condition_that_this_version_does_not_know_is_kept() -> None:
 def test_an_end_and_no_end_contradict_each_other() -> None:
     with pytest.raises(WrongUse, match="--no-expiry: --expires says the contrary"):
         changed_token(SHOWN, Flags(no_expiry=True, expires="1d"), None, NOW)
+    with pytest.raises(WrongUse, match="--no-limit: --limit says the contrary"):
+        changed_token(SHOWN, Flags(no_limit=True, limit="5/1m"), None, NOW)
 
 
 def test_of_a_change_only_what_is_changed_is_judged_here() -> None:

@@ -126,6 +126,8 @@ def test_a_credential_may_have_another_field() -> None:
         pytest.param((b"If-None-Match", b'"x"'), id="If-None-Match"),
         pytest.param((b"Range", b"bytes=0-1"), id="Range"),
         pytest.param((b"Cache-Control", b"no-cache"), id="Cache-Control"),
+        pytest.param((b"Traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), id="traceparent"),
+        pytest.param((b"Tracestate", b"a=1,b=2"), id="tracestate"),
         pytest.param((b"Prefer", b""), id="an empty value"),
         pytest.param((b"X-Note", "ä".encode()), id="UTF-8"),
         pytest.param((b"X-Authority", b"x"), id="a name that only begins like a credential's"),

@@ -18,7 +18,7 @@ from unit.proxy.fakes import (
     transport_of,
 )
 
-from gateway.proxy.pool import EJECTED, FAILURES, LONGEST_EJECTED, NotConnected, Place, Pool, Target
+from gateway.proxy.pool import EJECTED, FAILURES, LONGEST_EJECTED, NotConnected, Place, Pool, PoolState, Target
 from gateway.proxy.ports import UpstreamFailed
 from gateway.proxy.upstream_connection import UpstreamConnection
 
@@ -955,3 +955,24 @@ async def test_a_connection_is_named_and_verified_by_its_host(
     assert connection.transport.get_extra_info("ssl_object").server_hostname == "127.0.0.1"
     pool = connect(("localhost", place[1], place[2]), tls=client)
     assert not (await failure(pool.acquire())).timeout, "the certificate is for 127.0.0.1"
+
+
+# What metrics tell of it.
+
+
+async def test_its_state_says_what_is_open_idle_waited_for_and_ejected() -> None:
+    pool, _ = pool_of(("a", "b"), max_connections=1)
+    assert pool.state == PoolState(open=0, idle=0, waiting=0, targets=2, ejected=0)
+    first, second = await pool.acquire(), await pool.acquire()
+    waiting = asking(pool)
+    await settled()
+    assert pool.state == PoolState(open=2, idle=0, waiting=1, targets=2, ejected=0)
+    pool.release(first)
+    pool.release(await waiting)
+    assert pool.state == PoolState(open=2, idle=1, waiting=0, targets=2, ejected=0)
+    target = pool.target_of(second)
+    assert target is not None
+    for _ in range(FAILURES):
+        pool.failed(target)
+    assert pool.state.ejected == 1
+    pool.release(second)

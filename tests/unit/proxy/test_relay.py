@@ -2,6 +2,7 @@ import asyncio
 import gzip
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from time import monotonic
 from typing import NamedTuple
 
 import msgspec
@@ -1621,3 +1622,37 @@ async def test_what_a_client_says_when_its_tunnel_is_over_goes_nowhere() -> None
     sent = scene.transport.sent
     scene.relay.send_through(b"late")
     assert scene.transport.sent == sent
+
+
+# What is measured.
+
+
+async def test_where_a_request_went_and_when_is_known_and_how_long_its_answer_took() -> None:
+    scene = Scene(GET)
+    assert (scene.relay.upstream, scene.relay.sent_at) == ("", 0)
+    before = monotonic()
+    await scene.begin()
+    assert scene.relay.upstream == "a:80"
+    assert before <= scene.relay.sent_at <= monotonic()
+    assert scene.relay.upstream_seconds < 0
+    scene.transport.says(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    assert scene.relay.upstream_seconds < 0
+    scene.transport.says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert 0 <= scene.relay.upstream_seconds <= monotonic() - before
+
+
+async def test_the_upstream_s_time_begins_when_it_has_the_whole_body() -> None:
+    scene = await begun(STREAM)
+    sent_at = scene.relay.sent_at
+    scene.relay.send(b"helloworld")
+    assert scene.relay.asked_at == sent_at
+    scene.relay.finish()
+    assert scene.relay.asked_at > sent_at
+    assert scene.relay.sent_at == sent_at
+
+
+async def test_what_was_never_sent_went_nowhere() -> None:
+    scene = Scene(GET)
+    scene.targets[0].failure = ConnectionRefusedError()
+    await scene.begin()
+    assert (scene.relay.upstream, scene.relay.sent_at, scene.relay.upstream_seconds) == ("", 0, -1)

@@ -23,6 +23,7 @@ class FakeOwner:
 
     def __init__(self) -> None:
         self.host_line = b"Host: a\r\n"
+        self.place = "a:80"
         self.read_buffer = memoryview(bytearray(READ_SIZE))
         self.heard: list[UpstreamConnection] = []
         self.has_heard = asyncio.Event()

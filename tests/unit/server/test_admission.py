@@ -35,7 +35,7 @@ from unit.telemetry.captured import captured
 from gateway.access.compiled import CompiledToken, compile_token
 from gateway.access.decision import LARGEST_BODY, Allow
 from gateway.access.ports import Action, Actor, Conflict, Miss, NotReplicated, StoreUnavailable
-from gateway.access.principal import Record
+from gateway.access.principal import Principal, Record
 from gateway.access.question import Unknown
 from gateway.catalog.api import read_api
 from gateway.catalog.route_table import RouteTable
@@ -160,6 +160,27 @@ async def test_a_request_without_a_well_formed_secret_costs_no_read(field: bytes
     assert entrance.admit(asked("/anything", field)) == Deny(reason=reason)
     assert store.reads == 0
     assert not entrance.shown.lines
+
+
+@pytest.mark.parametrize(
+    ("found", "digest", "outcome"),
+    [
+        pytest.param(compiled(), NO_PEPPERS.sign(secret_of()), None, id="as it was"),
+        pytest.param(compiled(), NO_PEPPERS.sign(secret_of(fill=8)), Reason.UNKNOWN_TOKEN, id="rolled"),
+        pytest.param(None, NO_PEPPERS.sign(secret_of()), Reason.UNKNOWN_TOKEN, id="gone"),
+        pytest.param(Deny(reason=Reason.FROZEN), NO_PEPPERS.sign(secret_of()), Reason.FROZEN, id="frozen"),
+    ],
+)
+async def test_a_session_is_the_principal_that_its_token_is_by_now(
+    found: Found, digest: Digest, outcome: Reason | None
+) -> None:
+    resumed = await Entrance(Tokens(found)).admission.resume(TOKEN_ID, digest, CLIENT)
+    if outcome is None:
+        assert isinstance(resumed, Principal)
+        assert (resumed.token, resumed.digest, resumed.credential_field) == (found, digest, "authorization")
+    else:
+        assert isinstance(resumed, Deny)
+        assert resumed.reason is outcome
 
 
 @pytest.mark.parametrize(

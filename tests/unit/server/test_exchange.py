@@ -1,5 +1,5 @@
 import pytest
-from support.records import TOKEN_ID
+from support.records import TOKEN_ID, owner
 from unit.proxy.fakes import allowed
 from unit.server.wire import RECORDS, ROUTE
 
@@ -18,6 +18,9 @@ def head(data: bytes) -> Head:
 
 
 ASKED = head(b"GET /a/b?c HTTP/1.1\r\nHost: a\r\n\r\n")
+
+
+OWNER = owner().ref.key
 
 
 def exchange(found: Head | None = ASKED) -> Exchange:
@@ -41,7 +44,10 @@ def test_the_path_is_the_one_that_was_judged_without_its_query() -> None:
     [
         pytest.param(Deny(reason=Reason.UNKNOWN_TOKEN), "", "", id="nothing was proved"),
         pytest.param(
-            Deny(reason=Reason.FORBIDDEN, token_id=TOKEN_ID, route="GET /a/{b}"), TOKEN_ID, "GET /a/{b}", id="proved"
+            Deny(reason=Reason.FORBIDDEN, token_id=TOKEN_ID, owner=OWNER, route="GET /a/{b}", api="an-api"),
+            TOKEN_ID,
+            "GET /a/{b}",
+            id="proved",
         ),
     ],
 )
@@ -53,7 +59,7 @@ def test_what_was_refused_names_the_token_and_the_route_only_where_it_was_proved
     refused.status = 403
     assert refused.token_id == token
     assert refused.route == route
-    assert refused.kind == Kind("GET", "", route, token, deny.reason, "192.0.2.1", 403)
+    assert refused.kind == Kind("GET", deny.api, route, token, deny.reason, "192.0.2.1", 403, deny.owner)
 
 
 def of(method: bytes) -> Exchange:
@@ -61,18 +67,21 @@ def of(method: bytes) -> Exchange:
     allowed_one = exchange(head(b"%b %b?c HTTP/1.1\r\nHost: a\r\n\r\n" % (method, RECORDS)))
     allowed_one.allow = allowed(method.decode(), RECORDS)
     allowed_one.status = 200
+    allowed_one.upstream = "127.0.0.1:9000"
     return allowed_one
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_what_was_allowed_names_the_token_the_api_and_the_route_which_serves_head_too(method: str) -> None:
-    assert of(method.encode()).kind == Kind(method, "cloudflare-dns", ROUTE, TOKEN_ID, None, "192.0.2.1", 200)
+    assert of(method.encode()).kind == Kind(
+        method, "cloudflare-dns", ROUTE, TOKEN_ID, None, "192.0.2.1", 200, OWNER, "127.0.0.1:9000", allowed=True
+    )
 
 
 def test_what_was_allowed_and_then_failed_has_the_reason_too() -> None:
     failed = of(b"GET")
     failed.deny, failed.status = Deny(reason=Reason.UPSTREAM_TIMEOUT), 504
-    assert failed.kind == Kind("GET", "cloudflare-dns", ROUTE, TOKEN_ID, Reason.UPSTREAM_TIMEOUT, "192.0.2.1", 504)
+    assert failed.kind == of(b"GET").kind._replace(reason=Reason.UPSTREAM_TIMEOUT, status=504)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +95,8 @@ def test_what_was_allowed_and_then_failed_has_the_reason_too() -> None:
 )
 def test_another_request_may_follow_if_the_client_says_so(line: bytes, field: bytes, kept: bool) -> None:  # noqa: FBT001
     assert exchange(head(b"GET / %b\r\nHost: a\r\n%b\r\n" % (line, field))).keep_alive is kept
+
+
+def test_what_came_in_is_its_head_until_more_comes() -> None:
+    assert exchange().bytes_in == ASKED.size
+    assert exchange(None).bytes_in == 0

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from support.certificates import Authority
+from support.memory_sessions import MemorySessions
 from support.records import (
     CATALOG,
     EVERYTHING,
@@ -66,13 +67,19 @@ from gateway.app import policy_files
 from gateway.catalog.catalog import load_catalog
 from gateway.catalog.target import Target
 from gateway.proxy.ports import ClientSide
-from gateway.reason import Answer, Deny, Reason, succeed
+from gateway.reason import Answer, Deny, Limit, Reason, succeed
+from gateway.server.browser import csrf_token, stored_under
 from gateway.server.client_connection import State
 from gateway.server.handler import Door, Handler
-from gateway.server.ports import Refused
+from gateway.server.ports import Refused, Visit
+from gateway.server.session import Sessions
 from gateway.server.tls import server_context
+from gateway.store.sessions import SESSION_SCHEMA, Session
 from gateway.telemetry.access_log import AccessLog
 from gateway.tokens.condition import Address
+from gateway.tokens.digest import NO_PEPPERS
+from gateway.tokens.rate import Rate
+from gateway.tokens.resource import Scope
 from gateway.tokens.token import Status, Token
 
 OTHER_ZONE = f"/client/v4/zones/{ZONE_B}/dns_records".encode()
@@ -277,6 +284,115 @@ async def test_the_answer_names_the_request(
         assert (reply.field("x-request-id") == "my-request-1") is kept
     (seen,) = upstream.requests
     assert (seen.values(b"x-request-id") == [b"my-request-1"]) is kept
+
+
+# Rate limits.
+
+
+class FakeLimits:
+    """`RateLimits` that say what a test wants said; of the waiting, once `goes_on` is set."""
+
+    def __init__(self, taken: Deny | Miss | None, waited: Deny | None = None) -> None:
+        self.goes_on = asyncio.Event()
+        self.asked, self.counted = asyncio.Event(), 0
+        self._taken, self._waited = taken, waited
+
+    def take(self, token: CompiledToken) -> Deny | Miss | None:
+        assert token.rate == Rate(5, 60)
+        self.counted += 1
+        return self._taken
+
+    async def wait(self, token: CompiledToken) -> Deny | None:  # noqa: ARG002 - the port's
+        self.asked.set()
+        await self.goes_on.wait()
+        return self._waited
+
+    def told(self, token: CompiledToken) -> bytes:  # noqa: ARG002 - the port's
+        return b'Ratelimit: "token";r=4;t=12\r\n'
+
+
+TOO_MANY = Deny(reason=Reason.RATE_LIMITED, limit=Limit(name="token", quota=5, window=60, wait=12))
+LIMITED = token(limits=Rate(5, 60))
+TOLD = {"retry-after": "12", "ratelimit": '"token";r=0;t=12', "ratelimit-policy": '"token";q=5;w=60'}
+
+
+async def test_a_request_that_was_counted_goes_on_and_is_told_what_is_left(
+    knock: Knock, serve: Serve, hold: Hold, upstream: Upstream
+) -> None:
+    limits = FakeLimits(None)
+    wire = await knock(door(hold(LIMITED), limits=limits, forwarder=await serve(upstream)))
+    reply = await wire.ask(request())
+    assert (reply.status, reply.field("ratelimit")) == (200, '"token";r=4;t=12')
+    assert limits.counted == 1
+
+
+async def test_a_request_too_many_is_told_when_to_come_again_and_the_upstream_sees_nothing(
+    knock: Knock, serve: Serve, hold: Hold, upstream: Upstream
+) -> None:
+    wire = await knock(door(hold(LIMITED), limits=FakeLimits(TOO_MANY), forwarder=await serve(upstream)))
+    reply = await wire.ask(request())
+    check_refusal(reply, Reason.RATE_LIMITED)
+    assert {name: reply.field(name) for name in TOLD} == TOLD
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("waited", "status"),
+    [pytest.param(None, 200, id="there is more"), pytest.param(TOO_MANY, 429, id="there is none")],
+)
+async def test_what_is_not_in_memory_is_asked_for(
+    knock: Knock, serve: Serve, hold: Hold, upstream: Upstream, waited: Deny | None, status: int
+) -> None:
+    limits = FakeLimits(Miss.MISS, waited)
+    limits.goes_on.set()
+    wire = await knock(door(hold(LIMITED), limits=limits, forwarder=await serve(upstream)))
+    assert (await wire.ask(request())).status == status
+    assert len(upstream.requests) == (status == 200)
+
+
+async def test_a_token_that_dies_while_it_is_asked_for_passes_nothing(
+    knock: Knock, serve: Serve, hold: Hold, upstream: Upstream
+) -> None:
+    limits, store = FakeLimits(Miss.MISS), hold(LIMITED)
+    wire = await knock(door(store, limits=limits, forwarder=await serve(upstream)))
+    wire.send(request())
+    await limits.asked.wait()
+    store.hold(token(limits=Rate(5, 60), status=Status.DISABLED))
+    limits.goes_on.set()
+    check_refusal(await wire.reply(), Reason.TOKEN_DISABLED)
+    assert upstream.requests == []
+
+
+async def test_a_refused_request_is_not_counted(knock: Knock, hold: Hold) -> None:
+    limits = FakeLimits(None)
+    wire = await knock(door(hold(LIMITED), limits=limits))
+    check_refusal(await wire.ask(request(OTHER_ZONE)), Reason.FORBIDDEN)
+    assert limits.counted == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "counted"),
+    [
+        pytest.param(b"/client/v4/user/tokens", b"GET", 1, id="the token API's calls count too"),
+        pytest.param(b"/client/v4/user/tokens/verify", b"GET", 0, id="but to verify is free"),
+        pytest.param(b"/client/v4/user/tokens/revoke-self", b"POST", 0, id="and a token may always end itself"),
+    ],
+)
+async def test_a_call_of_the_token_api_is_counted(
+    knock: Knock, hold: Hold, path: bytes, method: bytes, counted: int
+) -> None:
+    limits = FakeLimits(None)
+    wire = await knock(door(hold(token(EVERYTHING, limits=Rate(5, 60))), limits=limits))
+    assert (await wire.ask(request(path, method=method))).status == 200
+    assert limits.counted == counted
+
+
+async def test_a_token_with_limits_does_not_pass_where_nobody_counts(
+    knock: Knock, serve: Serve, hold: Hold, upstream: Upstream
+) -> None:
+    wire = await knock(door(hold(LIMITED), forwarder=await serve(upstream)))
+    check_refusal(await wire.ask(request()), Reason.INTERNAL_ERROR)
+    assert upstream.requests == []
 
 
 # What passes.
@@ -688,6 +804,121 @@ async def test_the_door_for_probes_has_its_pages_and_nothing_else(knock: Knock, 
     for target in (VERIFY, RECORDS, b"/pages"):
         check_refusal(await wire.ask(request(target)), Reason.NO_ROUTE)
     assert store.reads == 0
+
+
+# Sessions, and the dashboard.
+
+
+class WritingDown:
+    """A `RefusedCalls` that remembers what it wrote."""
+
+    def __init__(self) -> None:
+        self.written: list[Refused] = []
+
+    def concerns(self, target: Target) -> bool:
+        return target.path == TOKENS
+
+    async def write(self, refused: Refused, now: float) -> None:
+        del now
+        self.written.append(refused)
+
+
+class FakeDashboard:
+    """A `Dashboard` that says what it was asked, and with which body."""
+
+    def concerns(self, target: Target) -> bool:
+        return target.segments[:1] == (b"pages",)
+
+    async def answer(self, visit: Visit) -> Answer | Deny:
+        body = await visit.body(10)
+        if isinstance(body, Deny):
+            return body
+        head = visit.head
+        return succeed({"asked": f"{head.method} {head.target.path.decode()}", "body": body.decode(), "ip": visit.ip})
+
+
+def with_sessions(behind: Door, sessions: MemorySessions) -> Door:
+    """`behind`, where the cookie "1"... is of a session of our token's."""
+    assert behind.admission is not None
+    sessions.held[stored_under(COOKIE)] = Session(
+        SESSION_SCHEMA, TOKEN_ID, NO_PEPPERS.sign(secret_of()), begun=NOW, seen=NOW
+    )
+    found = Sessions(
+        sessions,
+        behind.admission,
+        behind.reader,
+        prefix=(b"client", b"v4"),
+        tls=False,
+        clock=lambda: NOW,
+        randomness=bytes,
+    )
+    return msgspec.structs.replace(behind, sessions=found, dashboard=FakeDashboard())
+
+
+COOKIE = "1" * 43
+RIGHTS = (policy(["API Tokens Write"], [f"{Scope.USER}.{USER}"], scope=Scope.USER),)
+
+
+def by_cookie(target: bytes, *fields: bytes, method: bytes = b"GET", cookie: str = COOKIE) -> bytes:
+    lines = (b"%b %b HTTP/1.1" % (method, target), b"Host: localhost", b"Cookie: zonegate_session=" + cookie.encode())
+    return b"".join(b"%b\r\n" % line for line in (*lines, *fields)) + b"\r\n"
+
+
+async def test_a_session_is_let_in_where_its_token_would_be(knock: Knock, hold: Hold) -> None:
+    calls = FakeTokenApi()
+    wire = await knock(with_sessions(admin_door(hold(token(RIGHTS)), token_api=calls), MemorySessions()))
+    assert (await wire.ask(by_cookie(TOKENS))).status == 200
+    ((allow, call),) = calls.calls
+    assert (allow.principal.token.id, allow.route.operation, call.address) == (TOKEN_ID, "list", "127.0.0.1")
+
+
+async def test_a_session_whose_token_may_not_is_refused_and_that_is_written_down(knock: Knock, hold: Hold) -> None:
+    calls = WritingDown()
+    wire = await knock(with_sessions(admin_door(hold(token()), refused_calls=calls), MemorySessions()))
+    check_refusal(await wire.ask(by_cookie(TOKENS)), Reason.FORBIDDEN)
+    assert [refused.token_id for refused in calls.written] == [TOKEN_ID]
+
+
+async def test_a_cookie_of_no_session_lets_nobody_in(knock: Knock, hold: Hold) -> None:
+    wire = await knock(with_sessions(admin_door(hold(token(RIGHTS))), MemorySessions()))
+    check_refusal(await wire.ask(by_cookie(TOKENS, cookie="2" * 43)), Reason.MISSING_CREDENTIALS)
+
+
+async def test_a_bearer_counts_and_not_the_cookie_beside_it(knock: Knock, hold: Hold) -> None:
+    sessions = MemorySessions()
+    wire = await knock(with_sessions(admin_door(hold(token(RIGHTS))), sessions))
+    assert (await wire.ask(by_cookie(TOKENS, BEARER, cookie="2" * 43))).status == 200
+    check_refusal(await wire.ask(by_cookie(TOKENS, b"Authorization: junk")), Reason.MALFORMED_CREDENTIALS)
+    assert sessions.reads == 0
+
+
+async def test_a_change_by_a_cookie_needs_more_than_the_cookie(knock: Knock, hold: Hold) -> None:
+    calls = FakeTokenApi()
+    wire = await knock(with_sessions(admin_door(hold(token(RIGHTS)), token_api=calls), MemorySessions()))
+    check_refusal(await wire.ask(by_cookie(TOKENS, method=b"POST")), Reason.CROSS_SITE)
+    proof = b"Origin: http://localhost", b"X-CSRF-Token: " + csrf_token(COOKIE).encode()
+    assert (await wire.ask(by_cookie(TOKENS, *proof, method=b"POST"))).status == 200
+    assert [allow.route.operation for allow, _ in calls.calls] == ["create"]
+
+
+async def test_a_door_without_sessions_looks_at_no_cookie(knock: Knock, hold: Hold) -> None:
+    wire = await knock(door(hold(token(RIGHTS)), forwarder=FakeForwarder()))
+    check_refusal(await wire.ask(by_cookie(TOKENS)), Reason.MISSING_CREDENTIALS)
+
+
+async def test_the_dashboard_is_asked_for_what_concerns_it_and_reads_the_body_itself(knock: Knock, hold: Hold) -> None:
+    wire = await knock(with_sessions(admin_door(hold(token())), MemorySessions()))
+    reply = await wire.ask(b"POST /pages/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody")
+    assert reply.envelope["result"] == {"asked": "POST /pages/x", "body": "body", "ip": "127.0.0.1"}
+    reply = await wire.ask(b"POST /pages/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\nlonger body")
+    check_refusal(reply, Reason.BODY_TOO_LARGE)
+
+
+async def test_nor_does_the_dashboard_answer_a_host_that_is_not_ours(knock: Knock, hold: Hold) -> None:
+    wire = await knock(with_sessions(admin_door(hold(token(RIGHTS))), MemorySessions()))
+    for target in (b"/pages/x", TOKENS):
+        sent = by_cookie(target).replace(b"Host: localhost", b"Host: evil.example")
+        check_refusal(await wire.ask(sent), Reason.BAD_REQUEST)
 
 
 # What nobody expected.
@@ -1190,6 +1421,9 @@ def logged(lines: list[bytes]) -> list[dict[str, Any]]:
     found = [json.loads(line) for line in b"".join(lines).splitlines()]
     for line in found:
         assert line.pop("milliseconds") >= 0
+        assert line.pop("upstream_milliseconds") is None or line["upstream"]
+        assert line.pop("bytes_in") >= 0
+        assert line.pop("bytes_out") >= 0
         assert line.pop("worker")
         assert line.pop("timestamp")
         assert (line.pop("event"), line.pop("level")) == ("request", "info")
@@ -1206,7 +1440,9 @@ async def test_each_request_is_one_line_of_the_access_log(
     refused = await wire.ask(request(NOWHERE + b"?hush", method=b"POST", body=b"hush"))
     malformed = await wire.ask(request(b"//hush?hush"))
     log.flush()
-    assert logged(lines) == [
+    found = logged(lines)
+    assert [bool(line.pop("upstream")) for line in found] == [True, False, False]
+    assert found == [
         {
             "request_id": passed.field("x-request-id"),
             "method": "GET",
@@ -1214,6 +1450,8 @@ async def test_each_request_is_one_line_of_the_access_log(
             "api": "cloudflare-dns",
             "route": ROUTE,
             "token": TOKEN_ID,
+            "owner": f"user:{USER}",
+            "decision": "allow",
             "reason": None,
             "address": "127.0.0.1",
             "status": 200,
@@ -1225,6 +1463,8 @@ async def test_each_request_is_one_line_of_the_access_log(
             "api": None,
             "route": None,
             "token": TOKEN_ID,
+            "owner": f"user:{USER}",
+            "decision": "deny",
             "reason": "no_route",
             "address": "127.0.0.1",
             "status": 404,
@@ -1236,6 +1476,8 @@ async def test_each_request_is_one_line_of_the_access_log(
             "api": None,
             "route": None,
             "token": None,
+            "owner": None,
+            "decision": "deny",
             "reason": "bad_request",
             "address": "127.0.0.1",
             "status": 400,
@@ -1501,6 +1743,7 @@ async def transcript(way: Way, case: Case) -> tuple[object, ...]:
     lines = logged(noted.lines)
     for line in lines:
         assert line.pop("request_id")
+        line["upstream"] = line["upstream"] is not None  # each has its own
     refused = [(msgspec.structs.replace(each, request_id=""), now) for each, now in noted.refused]
     seen = [
         (each.method, each.target, [field for field in each.fields if field[0] != b"X-Request-Id"], each.body)

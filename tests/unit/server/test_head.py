@@ -184,6 +184,14 @@ def test_a_method_is_a_token(method: bytes) -> None:
     assert refused(HOST, line=method + b" / HTTP/1.1") == NO_METHOD
 
 
+def test_a_listener_may_read_targets_in_its_own_way() -> None:
+    """Of a head that is whole, and of one whose first line has come."""
+    deny = Deny(reason=Reason.NO_ROUTE)
+    by = HeadReader(KnownLines(), token_fields=frozenset(), secret_fields=frozenset(), shown={}, split=lambda _: deny)
+    assert by.read(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n") == deny
+    assert by.read(b"GET /a HTTP/1.1\r\n") == deny
+
+
 def test_the_target_is_split_and_kept_byte_for_byte() -> None:
     head = judged(HOST, line=b"GET /client/v4/zones/x?a=%2F&b=? HTTP/1.1")
     assert head.target.path == b"/client/v4/zones/x"

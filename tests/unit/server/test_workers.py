@@ -419,3 +419,14 @@ def test_other_signals_change_nothing(start: Start) -> None:
     rest = master.rest()
     assert {int(line.split()[-1]) for line in rest if line.startswith("told")} == workers
     assert rest[-1] == "ended"
+
+
+def test_of_each_worker_that_has_ended_the_process_id_is_told(start: Start) -> None:
+    master = start()
+    first, second = master.begun("one", 2)
+    master.hears("ready")
+    os.kill(first, signal.SIGKILL)
+    assert master.hears("gone ") == f"gone {first}"
+    (third,) = master.begun("one")
+    master.signal(signal.SIGTERM)
+    assert {line for line in master.rest() if line.startswith("gone ")} <= {f"gone {second}", f"gone {third}"}

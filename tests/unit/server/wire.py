@@ -591,6 +591,8 @@ class FakeRelay:
     `heard`: what it was told, in its order.
     """
 
+    upstream, sent_at, upstream_seconds = "", 0.0, -1.0
+
     def __init__(self, side: ClientSide, *, body: bytes | None, upgrade: bool) -> None:
         self.side = side
         self.body = body

@@ -17,8 +17,11 @@ ACCOUNT = OwnerRef(OwnerKind.ACCOUNT, USER)
         pytest.param(keys.living_key(ME.key), f"{{zg}}:living:user:{USER}", id="an owner's living"),
         pytest.param(keys.ends_key(ME.key), f"{{zg}}:ends:user:{USER}", id="an owner's ends"),
         pytest.param(keys.use_key(TOKEN_ID), f"{{zg}}:use:{TOKEN_ID}", id="a token's use"),
+        pytest.param(keys.use_days_key(TOKEN_ID), f"{{zg}}:use-days:{TOKEN_ID}", id="a token's days"),
+        pytest.param(keys.use_refused_key(TOKEN_ID), f"{{zg}}:use-refused:{TOKEN_ID}", id="a token's refusals"),
         pytest.param(keys.owner_key(ME.key), f"{{zg}}:owner:user:{USER}", id="a user"),
         pytest.param(keys.owner_key(ACCOUNT.key), f"{{zg}}:owner:account:{USER}", id="an account of the same id"),
+        pytest.param(keys.session_key("d" * 64), f"{{zg}}:session:{'d' * 64}", id="a session"),
         pytest.param(keys.zone_key("powerdns:a."), "{zg}:zone:powerdns:a.", id="a zone"),
         pytest.param(keys.OWNERS, "{zg}:owners", id="owners"),
         pytest.param(keys.EXPIRIES, "{zg}:expiries", id="expiries"),
@@ -37,5 +40,9 @@ def test_a_key_has_the_name_that_other_versions_know(key: str, name: str) -> Non
 def test_all_keys_are_in_one_slot() -> None:
     """A script may touch several of them, in a cluster too."""
     fixed = [value for name, value in vars(keys).items() if name.isupper()]
-    made = [make("x}{y") for make in (keys.token_key, keys.use_key, keys.tokens_key, keys.owner_key, keys.zone_key)]
+    makers = (
+        *(keys.token_key, keys.use_key, keys.use_days_key, keys.use_refused_key, keys.tokens_key),
+        *(keys.owner_key, keys.session_key, keys.zone_key),
+    )
+    made = [make("x}{y") for make in makers]
     assert {key_slot(name.encode()) for name in [*fixed, *made]} == {key_slot(b"{zg}")}

@@ -992,3 +992,20 @@ async def test_whatever_happens_what_is_remembered_is_what_the_store_says(
             await step(story)
             story.check()
         bench.documents.open.set()
+
+
+async def test_its_state_and_lag_say_what_metrics_tell(stale: Bench) -> None:
+    assert stale.lookup.state == "trusted"
+    assert stale.lookup.lag < 1
+    stale.lose()
+    stale.clock.now += 10
+    assert (stale.lookup.state, stale.lookup.lag) == ("grace", pytest.approx(10))
+    stale.clock.now += 20
+    assert stale.lookup.state == "lost"
+    stale.clock.now += 1e9
+    assert stale.lookup.lag == 86400
+
+
+async def test_before_it_was_ever_connected_it_is_lost() -> None:
+    async with working() as bench:
+        assert (bench.lookup.state, bench.lookup.lag) == ("lost", 86400)

@@ -430,3 +430,24 @@ class Network(RuleBasedStateMachine):
 
 
 TestNetwork = Network.TestCase
+
+
+# How late a message may be.
+
+
+def test_the_lag_is_what_the_last_nonce_took(trust: Trust) -> None:
+    beat(trust, NOW, NOW + 0.2)
+    assert trust.lag(NOW + 0.5) == pytest.approx(0.2)
+    beat(trust, NOW + 1, NOW + 1.1)
+    assert trust.lag(NOW + 1.5) == pytest.approx(0.1)
+
+
+def test_a_nonce_that_does_not_come_back_makes_the_lag_grow(trusting: Trust) -> None:
+    send(trusting, NOW + 1, "late")
+    send(trusting, NOW + 2, "later")
+    assert trusting.lag(NOW + 2.5) == pytest.approx(1.5)
+
+
+def test_while_nothing_is_believed_the_lag_is_since_when(trusting: Trust) -> None:
+    trusting.end(NOW + 1)
+    assert trusting.lag(NOW + 11) == pytest.approx(10)

@@ -18,7 +18,8 @@ from gateway.access.ports import Action
 from gateway.store import keys
 from gateway.store.failure import mapped
 from gateway.store.redis_store import AuditLimits, RedisStore
-from gateway.store.use import RouteUse, Use, Uses
+from gateway.store.use import DAYS, MOST_REFUSED, DayUse, RefusedUse, RouteUse, Use, Uses
+from gateway.tokens.timestamp import format_timestamp
 
 Open = Callable[..., RedisStore]
 
@@ -401,3 +402,92 @@ async def test_each_use_is_counted_exactly_once_whatever_refuses_in_between(
     found = (await uses.use(TOKEN_ID)).requests
     assert {(each.route, each.result): each.count for each in found} == expected
     await primary.close()
+
+
+# Days, and the last refusals.
+
+DAY = 86400
+
+
+def day_of(now: float) -> str:
+    return format_timestamp(int(now))[:10]
+
+
+async def test_it_is_told_of_each_of_the_last_30_days_how_often_a_token_was_used(uses: Uses) -> None:
+    for at, result in ((NOW - DAY, "allowed"), (NOW - DAY, "forbidden"), (NOW, "allowed"), (NOW, "allowed")):
+        use_once(uses, result=result, now=at)
+        await uses.write()
+    days = await uses.days(TOKEN_ID, NOW)
+    assert [day.day for day in days] == [day_of(NOW - ago * DAY) for ago in reversed(range(DAYS))]
+    assert days[-2:] == [DayUse(day_of(NOW - DAY), 1, 1), DayUse(day_of(NOW), 2, 0)]
+    assert not any(day.allowed or day.refused for day in days[:-2])
+
+
+async def test_a_day_that_is_too_long_ago_is_forgotten(uses: Uses, redis: Redis) -> None:
+    use_once(uses, now=NOW - DAYS * DAY)
+    await uses.write()
+    use_once(uses)
+    await uses.write()
+    assert await redis.hkeys(keys.use_days_key(TOKEN_ID)) == [f"{day_of(NOW)}|allowed".encode()]
+
+
+async def test_of_a_token_that_was_never_used_each_day_is_empty(uses: Uses) -> None:
+    assert {(day.allowed, day.refused) for day in await uses.days(TOKEN_ID, NOW)} == {(0, 0)}
+    assert await uses.refused(TOKEN_ID) == []
+
+
+async def test_the_last_refusals_are_told_with_reason_moment_and_address_the_newest_first(uses: Uses) -> None:
+    use_once(uses)
+    use_once(uses, result="forbidden", now=NOW + 1.5)
+    await uses.write()
+    use_once(uses, route="", result="no_route", address=THERE, now=NOW + 2)
+    uses.count(TOKEN_ID, LIST, "rate_limited", HERE, NOW + 3, 7)
+    await uses.write()
+    assert await uses.refused(TOKEN_ID) == [
+        RefusedUse(NOW + 3, "rate_limited", LIST, HERE, 7),
+        RefusedUse(NOW + 2, "no_route", "", THERE),
+        RefusedUse(NOW + 1, "forbidden", LIST, HERE),
+    ]
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["at once", "one by one"])
+async def test_only_so_many_refusals_are_kept(uses: Uses, written: bool) -> None:  # noqa: FBT001 - a case's data
+    for number in range(MOST_REFUSED + 5):
+        use_once(uses, result="forbidden", now=NOW + number)
+        if written:
+            await uses.write()
+    await uses.write()
+    assert [each.at for each in await uses.refused(TOKEN_ID)] == [
+        NOW + number for number in reversed(range(5, MOST_REFUSED + 5))
+    ]
+
+
+async def test_what_a_token_was_used_for_day_by_day_goes_by_itself(uses: Uses, redis: Redis) -> None:
+    use_once(uses, result="forbidden")
+    await uses.write()
+    for key in (keys.use_days_key(TOKEN_ID), keys.use_refused_key(TOKEN_ID)):
+        assert DAYS * DAY < await redis.ttl(key) <= (DAYS + 2) * DAY
+
+
+async def test_a_token_that_is_gone_leaves_no_days(uses: Uses, store: RedisStore, redis: Redis) -> None:
+    await store.delete(await read(store, TOKEN_ID), Action.DELETE, BY, NOW)
+    use_once(uses, result="forbidden")
+    await uses.write()
+    assert not await redis.exists(keys.use_days_key(TOKEN_ID), keys.use_refused_key(TOKEN_ID))
+
+
+async def test_a_refusal_that_cannot_be_read_is_left_out(uses: Uses, redis: Redis) -> None:
+    use_once(uses, result="forbidden")
+    await uses.write()
+    await redis.lpush(keys.use_refused_key(TOKEN_ID), b"{", b"\xff")
+    assert [each.reason for each in await uses.refused(TOKEN_ID)] == ["forbidden"]
+
+
+async def test_refusals_that_were_not_written_are_written_later_in_their_order(failing: Failing) -> None:
+    uses = Uses(failing)
+    use_once(uses, result="forbidden")
+    failing.outcomes = [OutOfMemoryError("OOM")]
+    await uses.write()
+    use_once(uses, result="no_route", now=NOW + 1)
+    await uses.write()
+    assert [each.reason for each in await uses.refused(TOKEN_ID)] == ["no_route", "forbidden"]

@@ -16,11 +16,13 @@ from unit.telemetry.captured import captured
 from gateway.catalog.target import Target, split_target
 from gateway.reason import Reason
 from gateway.telemetry.access_log import MOST_WAITING, AccessLog, Kind
+from gateway.telemetry.latency import Latencies
 
 RECORDS = f"/client/v4/zones/{ZONE_A}/dns_records"
 ROUTE = "GET /client/v4/zones/{zone_id}/dns_records"
 AT = 1_800_000_000.25
-ALLOWED = Kind("GET", "cloudflare-dns", ROUTE, TOKEN_ID, None, "2001:db8::1", 200)
+OWNER, TARGET = "user:" + "a" * 32, "127.0.0.1:9000"
+ALLOWED = Kind("GET", "cloudflare-dns", ROUTE, TOKEN_ID, None, "2001:db8::1", 200, OWNER, TARGET, True)
 UNREADABLE = Kind("", "", "", "", Reason.BAD_REQUEST, "", 400)
 
 
@@ -32,6 +34,10 @@ class Request(msgspec.Struct):
     request_id: bytes = b"request-0001"
     ended_at: float = AT
     seconds: float = 0.01234
+    gateway_seconds: float = -1.0
+    upstream_seconds: float = 0.00987
+    bytes_in: int = 300
+    bytes_out: int = 4000
 
 
 class Written:
@@ -74,24 +80,33 @@ async def test_an_allowed_request_is_named_by_its_token_s_id(written: Written) -
         "api": "cloudflare-dns",
         "route": ROUTE,
         "token": TOKEN_ID,
+        "owner": OWNER,
+        "decision": "allow",
         "reason": None,
         "address": "2001:db8::1",
         "status": 200,
+        "upstream": TARGET,
         "milliseconds": 12.3,
+        "upstream_milliseconds": 9.9,
+        "bytes_in": 300,
+        "bytes_out": 4000,
     }
 
 
 async def test_of_what_is_not_known_nothing_is_said(written: Written) -> None:
-    found = await line(written, Request(UNREADABLE, path=None))
+    found = await line(written, Request(UNREADABLE, path=None, upstream_seconds=-1.0))
     assert {key for key, value in found.items() if value is None} == {
         "method",
         "path",
         "api",
         "route",
         "token",
+        "owner",
         "address",
+        "upstream",
+        "upstream_milliseconds",
     }
-    assert (found["reason"], found["status"]) == ("bad_request", 400)
+    assert (found["decision"], found["reason"], found["status"]) == ("deny", "bad_request", 400)
 
 
 async def test_of_a_secret_in_the_path_its_id_stays(written: Written) -> None:
@@ -127,6 +142,60 @@ async def test_a_log_that_is_switched_off_says_nothing_and_counts_all_the_same()
     assert len(written.uses) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "decision"),
+    [
+        pytest.param(ALLOWED, "allow", id="allowed"),
+        pytest.param(ALLOWED._replace(reason=Reason.UPSTREAM_TIMEOUT, status=504), "allow", id="allowed, and failed"),
+        pytest.param(ALLOWED._replace(reason=Reason.FORBIDDEN, status=403, allowed=False), "deny", id="refused"),
+        pytest.param(Kind("GET", "", "", "", None, "127.0.0.1", 200), None, id="a page that asks for no token"),
+    ],
+)
+async def test_what_was_decided_is_said_whatever_came_of_it(written: Written, kind: Kind, decision: str | None) -> None:
+    assert (await line(written, Request(kind)))["decision"] == decision
+
+
+# A sample.
+
+
+@pytest.mark.parametrize(
+    ("sample", "chance", "logged"),
+    [
+        pytest.param(1.0, 0.999, True, id="all are logged"),
+        pytest.param(0.25, 0.24, True, id="it is in the sample"),
+        pytest.param(0.25, 0.25, False, id="it is not"),
+        pytest.param(0.0, 0.0, False, id="none is logged"),
+    ],
+)
+@pytest.mark.parametrize("format_", ["json", "console"])
+async def test_of_what_went_well_a_share_is_logged_and_all_is_counted(
+    sample: float,
+    chance: float,
+    logged: bool,  # noqa: FBT001 - a case's data
+    format_: str,
+) -> None:
+    written = Written(sample=sample, chance=lambda: chance, format_=format_)
+    with captured() as logs:
+        written.log.add(Request())
+        written.log.flush()
+    assert len(written.pieces) + len(logs) == logged
+    assert written.log.counts == {("cloudflare-dns", ROUTE, "", 200): 1}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(UNREADABLE, id="that could not be read"),
+        pytest.param(ALLOWED._replace(reason=Reason.FORBIDDEN, status=403, allowed=False), id="that was refused"),
+        pytest.param(ALLOWED._replace(reason=Reason.RATE_LIMITED, status=429), id="that was too much"),
+        pytest.param(ALLOWED._replace(status=500), id="at which the upstream failed"),
+    ],
+)
+async def test_a_request_is_logged_whatever_the_sample(kind: Kind) -> None:
+    written = Written(sample=0.0, chance=lambda: 0.999)
+    assert (await line(written, Request(kind)))["status"] == kind.status
+
+
 # In words, for people.
 
 
@@ -144,7 +213,11 @@ async def test_on_a_console_a_line_is_an_event_of_the_log() -> None:
         "request_id": "request-0001",
         "path": f"/zgt_{TOKEN_ID}_...",
         "milliseconds": 12.3,
-        **ALLOWED._asdict(),
+        "upstream_milliseconds": 9.9,
+        "bytes_in": 300,
+        "bytes_out": 4000,
+        "decision": "allow",
+        **{name: value for name, value in ALLOWED._asdict().items() if name != "allowed"},
     }
     assert (unreadable["reason"], unreadable["status"]) == (Reason.BAD_REQUEST, 400)
 
@@ -206,6 +279,7 @@ from gateway.telemetry.access_log import AccessLog, Kind
 class Request:
     kind = Kind("GET", "api", "GET /a", "f" * 32, None, "192.0.2.7", 200)
     path, request_id, ended_at, seconds = b"/a", b"request-0001", 0.0, 0.0
+    gateway_seconds, upstream_seconds, bytes_in, bytes_out = -1.0, -1.0, 0, 0
 
 async def log_many():
     log = AccessLog(enabled=True)
@@ -282,3 +356,31 @@ async def test_the_time_is_that_of_the_end_in_utc(written: Written, at: float, s
     # A microsecond is more than a float of this size tells apart.
     assert abs(int(found["timestamp"][-7:-1]) - int(shown[-7:-1])) <= 1
     assert found["timestamp"][:-7] == shown[:-7]
+
+
+# Measuring.
+
+
+async def test_how_long_requests_took_is_told_by_api_the_gateway_s_part_apart() -> None:
+    latencies = Latencies()
+    written = Written(latencies=latencies)
+    written.log.add(Request(gateway_seconds=0.0002, upstream_seconds=0.02))
+    written.log.add(Request(gateway_seconds=0.0002, upstream_seconds=-1.0))
+    written.log.add(Request(ALLOWED._replace(api="token-api", upstream=""), seconds=0.3, upstream_seconds=-1.0))
+    written.log.flush()
+    assert {api: (sum(each.counts), round(each.total, 6)) for api, each in latencies.gateway.items()} == {
+        "cloudflare-dns": (2, 0.0004),
+        "token-api": (1, 0.3),
+    }
+    assert {api: (sum(each.counts), round(each.total, 6)) for api, each in latencies.upstream.items()} == {
+        "cloudflare-dns": (1, 0.02)
+    }
+
+
+async def test_what_was_refused_is_in_no_measure() -> None:
+    latencies = Latencies()
+    written = Written(latencies=latencies)
+    written.log.add(Request(UNREADABLE))
+    written.log.add(Request(ALLOWED._replace(reason=Reason.FORBIDDEN, status=403, allowed=False)))
+    written.log.flush()
+    assert (latencies.gateway, latencies.upstream) == ({}, {})

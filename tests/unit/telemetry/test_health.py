@@ -87,6 +87,16 @@ async def test_a_health_page_is_only_read(health: Health, path: bytes, method: s
     assert await health.answer(method, path) == deny
 
 
+async def test_metrics_are_a_page_where_there_are_any(tokens: Tokens) -> None:
+    async def shown() -> Answer:
+        return Answer(status=200, body=b"zonegate_workers 1.0\n")
+
+    health = Health(tokens, shown)
+    assert await health.answer("GET", b"/metrics") == await shown()
+    assert await health.answer("POST", b"/metrics") == Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=("GET", "HEAD"))
+    assert await Health(tokens).answer("GET", b"/metrics") is None
+
+
 @pytest.mark.parametrize("path", [b"/", b"/health", b"/healthz/", b"/HEALTHZ", b"/client/v4/healthz", b"/readyz%20"])
 async def test_any_other_path_is_not_a_page(health: Health, path: bytes) -> None:
     assert await health.answer("GET", path) is None

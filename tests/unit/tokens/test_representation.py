@@ -22,6 +22,7 @@ from support.records import (
 
 from gateway.tokens.condition import Condition
 from gateway.tokens.policy import Effect, Policy
+from gateway.tokens.rate import Rate
 from gateway.tokens.representation import show_group, show_owner, show_policy, show_token
 from gateway.tokens.resource import Scope
 from gateway.tokens.timestamp import format_timestamp
@@ -55,11 +56,12 @@ def test_a_plain_token_is_shown_whole() -> None:
 
 
 def test_limits_are_shown_where_there_are_any() -> None:
-    limited = token(request_ip=["192.0.2.0/24"], not_before=NOW, expires_on=NOW + 60)
+    limited = token(request_ip=["192.0.2.0/24"], not_before=NOW, expires_on=NOW + 60, limits=Rate(1200, 300))
     shown = as_json(msgspec.structs.replace(limited, issued_by="e" * 32))
     assert shown["not_before"] == format_timestamp(NOW)
     assert shown["expires_on"] == format_timestamp(NOW + 60)
     assert shown["condition"] == {"request_ip": {"in": ["192.0.2.0/24"]}}
+    assert shown["limits"] == {"requests": 1200, "period": 300}
     assert shown["issued_by"] == "e" * 32
 
 

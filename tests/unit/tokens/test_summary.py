@@ -4,6 +4,7 @@ from support.records import ACCOUNT_A, GROUPS, NOW, USER, ZONE_A, ZONE_B, accoun
 
 from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.policy import Policy
+from gateway.tokens.rate import Rate
 from gateway.tokens.resource import Scope
 from gateway.tokens.summary import summarise
 from gateway.tokens.timestamp import format_timestamp
@@ -16,9 +17,10 @@ def lines(
     not_in: tuple[str, ...] = (),
     not_before: int | None = None,
     expires_on: int | None = None,
+    limits: Rate | None = None,
 ) -> list[str]:
     condition = Condition(RequestIp(allowed, not_in))
-    return summarise(Draft("a token", policies, condition, not_before, expires_on, None), GROUPS)
+    return summarise(Draft("a token", policies, condition, not_before, expires_on, None, limits), GROUPS)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def lines(
         ),
         pytest.param(
             policy(["DNS Write"], [zone(ZONE_A)], "deny"),
-            f"may NOT use DNS Edit on zone {ZONE_A}",
+            f"except: may NOT use DNS Edit on zone {ZONE_A}",
             id="a deny",
         ),
         pytest.param(policy(["Zone Read"], [zone("*")]), "may use Zone Read on all zones", id="all zones"),
@@ -67,7 +69,7 @@ def lines(
         ),
         pytest.param(
             replace(policy(["DNS Read"], [zone("*")], "deny"), apis=("powerdns", "billing")),
-            "may NOT use DNS Read on all zones, only of the APIs powerdns and billing",
+            "except: may NOT use DNS Read on all zones, only of the APIs powerdns and billing",
             id="of two APIs",
         ),
     ],
@@ -84,12 +86,14 @@ def test_from_where_and_when_stand_behind_the_policies() -> None:
         not_in=("192.0.2.7",),
         not_before=NOW,
         expires_on=NOW + 60,
+        limits=Rate(1200, 300),
     ) == [
         f"may use DNS Read on zone {ZONE_A}",
         f"may use Zone Read on zone {ZONE_A}",
         "only from 192.0.2.0/24, 2001:db8::/32",
         "never from 192.0.2.7",
         f"from {format_timestamp(NOW)} on",
+        "at most 1200 requests in 300 s",
         f"until {format_timestamp(NOW + 60)}",
     ]
 
@@ -170,3 +174,23 @@ def test_it_says_where_a_token_passes_its_rights_on(
     told: bool,  # noqa: FBT001 - a case's data
 ) -> None:
     assert (PASSES_ON in lines(one)) is told
+
+
+def test_zones_and_accounts_have_their_names_where_they_are_known() -> None:
+    draft = Draft(
+        "a token",
+        (
+            policy(["DNS Write"], [zone(ZONE_A), zone(ZONE_B)]),
+            policy(["DNS Write"], {account(ACCOUNT_A): {zone("*"): "*"}}, "deny"),
+            policy(["Billing Read"], [account(ACCOUNT_A)], scope=Scope.ACCOUNT),
+        ),
+        Condition(),
+        None,
+        None,
+        None,
+    )
+    assert summarise(draft, GROUPS, {ZONE_A: "alpha.example", ACCOUNT_A: "Alpha Ltd"})[:3] == [
+        f"may use DNS Edit on zone alpha.example, zone {ZONE_B}",
+        "except: may NOT use DNS Edit on all zones of account Alpha Ltd",
+        "may use Billing Read on account Alpha Ltd",
+    ]

@@ -28,6 +28,7 @@ from gateway.reason import Fault
 from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.owner import OwnerDraft, OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.policy import Effect
+from gateway.tokens.rate import Rate
 from gateway.tokens.resource import Scope
 from gateway.tokens.timestamp import format_timestamp
 from gateway.tokens.token import Draft, Status, Token
@@ -87,6 +88,10 @@ KEYS = {zone(f"{index:032x}"): "*" for index in range(1001)}
 NOT_YET = "not in this version yet"
 
 
+def limits(requests: Any, period: Any, **more: Any) -> dict[str, Any]:
+    return {"requests": requests, "period": period, **more}
+
+
 @pytest.mark.parametrize(
     ("changes", "pointer", "says"),
     [
@@ -106,14 +111,24 @@ NOT_YET = "not in this version yet"
         # fields
         pytest.param({"expire_on": LATER}, "/expire_on", "unknown field", id="field: misspelt"),
         pytest.param({"value": "x"}, "/value", "unknown field", id="field: the secret"),
-        pytest.param({"limits": {}}, "/limits", NOT_YET, id="field: limits"),
-        pytest.param({"limits": None}, "/limits", NOT_YET, id="field: limits, null"),
         pytest.param({"a/b": 1}, "", "unknown field", id="field: no plain name is not pointed at"),
         # status
         pytest.param({"status": "expired"}, "/status", "expires by expires_on", id="status: expired"),
         pytest.param({"status": "Active"}, "/status", '"active" or "disabled"', id="status: in capitals"),
         pytest.param({"status": True}, "/status", '"active" or "disabled"', id="status: true"),
         pytest.param({"status": ["active"]}, "/status", '"active" or "disabled"', id="status: an array"),
+        # limits
+        pytest.param({"limits": 1200}, "/limits", "not an object", id="limits: a number"),
+        pytest.param({"limits": {"requests": 5}}, "/limits/period", "missing", id="limits: no period"),
+        pytest.param({"limits": {"period": 5}}, "/limits/requests", "missing", id="limits: no requests"),
+        pytest.param({"limits": limits(0, 1)}, "/limits/requests", "1 to 1000000", id="limits: nothing at all"),
+        pytest.param({"limits": limits(1000001, 1)}, "/limits/requests", "1 to 1000000", id="limits: too many"),
+        pytest.param({"limits": limits(1, 0)}, "/limits/period", "seconds, 1 to 2592000", id="limits: in no time"),
+        pytest.param({"limits": limits(1, 2592001)}, "/limits/period", "1 to 2592000", id="limits: over 30 days"),
+        pytest.param({"limits": limits(1.5, 1)}, "/limits/requests", "a whole number", id="limits: a part of one"),
+        pytest.param({"limits": limits(True, 1)}, "/limits/requests", "a whole number", id="limits: true"),
+        pytest.param({"limits": limits("1", 1)}, "/limits/requests", "a whole number", id="limits: text"),
+        pytest.param({"limits": limits(1, 1, burst=5)}, "/limits/burst", "unknown field", id="limits: another field"),
         # dates
         pytest.param({"expires_on": "2027-01-31"}, "/expires_on", "RFC 3339", id="expires_on: only a date"),
         pytest.param({"expires_on": NOW + 60}, "/expires_on", "RFC 3339", id="expires_on: a number"),
@@ -510,9 +525,11 @@ def test_a_draft_says_what_was_sent() -> None:
             status="disabled",
             not_before=SOON,
             expires_on=LATER,
+            limits=limits(1200, 300),
             **with_ip(in_=["192.0.2.0/24", "2001:db8::1"], not_in=["192.0.2.7"]),
         )
     )
+    assert draft.limits == Rate(1200, 300)
     assert (draft.name, draft.status) == ("a token", Status.DISABLED)
     assert (draft.not_before, draft.expires_on) == (NOW + 3600, NOW + 7200)
     assert draft.condition == Condition(RequestIp(("192.0.2.0/24", "2001:db8::1"), ("192.0.2.7",)))
@@ -523,7 +540,7 @@ def test_a_draft_says_what_was_sent() -> None:
 
 
 def test_a_null_optional_field_counts_as_absent() -> None:
-    nothing = dict.fromkeys(["status", "not_before", "expires_on", "condition"])
+    nothing = dict.fromkeys(["status", "not_before", "expires_on", "condition", "limits"])
     assert draft_of(body(**nothing)) == draft_of(body())
     assert draft_of(body(condition={"request_ip": None})) == draft_of(body())
     assert draft_of(body(**with_ip(in_=None, not_in=None))) == draft_of(body())

@@ -1,0 +1,61 @@
+"""`zonegate doctor`: what is wrong with settings, store, upstreams and machine, and what mends it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import typer
+
+from gateway.cli.caller import settings_of
+from gateway.cli.checkup import Finding, Status, examine
+from gateway.cli.failure import REFUSED
+from gateway.cli.printable import printable
+from gateway.cli.table import accept_any_text, print_json
+from gateway.cli.token_flag import Config, Json
+from gateway.settings import PLACES, SettingsError
+from gateway.telemetry.logs import configure_logs
+
+_WIDEST: Final = max(len(status) for status in Status)
+
+
+def doctor(context: typer.Context, json: Json = False, config: Config = None) -> None:
+    """Look at all that a gateway needs, and say what mends what is wrong. It changes nothing.
+
+    Each line is ok, warning or error; exit code 1 if there is an error.
+
+    Example: [bold]zonegate doctor --config zonegate.toml[/bold]
+    """
+    accept_any_text()
+    found = []
+    for finding in _examined(context, config):
+        found.append(finding)
+        if not json:
+            _print(finding)
+    healthy = all(finding.status is not Status.ERROR for finding in found)
+    if json:
+        print_json({"healthy": healthy, "checks": msgspec.to_builtins(found)})
+    else:
+        counted = Counter(finding.status for finding in found)
+        typer.echo(f"{counted[Status.ERROR]} errors, {counted[Status.WARNING]} warnings.")
+    if not healthy:
+        raise typer.Exit(REFUSED)
+
+
+def _examined(context: typer.Context, config: Path | None) -> Iterator[Finding]:
+    file = config or context.find_root().obj or next((place for place in PLACES if place.is_file()), None)
+    try:
+        settings = settings_of(context, config)
+    except SettingsError as error:
+        yield Finding("settings", Status.ERROR, str(error), "mend the key that is named; docs/settings.md has them all")
+        return
+    configure_logs(settings.log.format, "error")
+    yield Finding("settings", Status.OK, f"{file or 'the defaults'}")
+    yield from examine(settings, file)
+
+
+def _print(finding: Finding) -> None:
+    typer.echo(printable(f"{finding.status:<{_WIDEST}}  {finding.check}: {finding.message}"))
+    if finding.remedy:
+        typer.echo(printable(f"{'':<{_WIDEST}}    mend it: {finding.remedy}"))

@@ -1,0 +1,78 @@
+"""`zonegate token leaked`: secrets that were found where they should not be end their tokens."""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import typer
+
+from gateway.cli.address import parse_token, parse_url, url_of
+from gateway.cli.caller import settings_of
+from gateway.cli.client import TokenApiClient, talk
+from gateway.cli.failure import REFUSED, fail
+from gateway.cli.printable import printable
+from gateway.cli.refusal import answered
+from gateway.cli.table import print_json
+from gateway.cli.token_flag import Config, Json
+from gateway.settings import environment
+from gateway.tokens.leaked import MOST_SECRETS
+from gateway.tokens.secret import SCANNED, Sensitive, parse_secret
+
+_LARGEST_INPUT: Final = 16 * 1024 * 1024
+"""Bytes: a scanner's report, not a disk."""
+_IN_WORDS: Final = {
+    "disabled": "is disabled",
+    "already_disabled": "was disabled already",
+    "overlap_ended": "goes on with its new secret; this old one is dead",
+    "unknown": "is unknown, or has another secret by now",
+    "malformed": "is none of ours",
+    "not_looked_up": "was not looked up, because too many were unknown: report it again",
+}
+_DEAD: Final = frozenset({"disabled", "already_disabled", "overlap_ended"})
+
+
+def leaked(context: typer.Context, json: Json = False, config: Config = None) -> None:
+    """Disable the tokens whose secrets stand in the text on standard input, whatever else it holds.
+
+    ZONEGATE_TOKEN may be any token that works; where it is not set, a secret that was found proves that you have it.
+    Exit code 1 if a secret that was found may still work, or never did.
+
+    Example: [bold]zonegate token leaked < findings.txt[/bold]
+    """
+    found = _found()
+    if not found:
+        fail("standard input: there is no secret in it: they look like zgt_<32 hex>_<49 letters and digits>")
+    with answered():
+        variables = environment()
+        own = variables.get("ZONEGATE_TOKEN", "").strip()
+        url = variables.get("ZONEGATE_URL")
+        url = parse_url(url) if url else url_of(settings_of(context, config))
+        results: list[dict[str, Any]] = []
+        for start in range(0, len(found), MOST_SECRETS):
+            some = found[start : start + MOST_SECRETS]
+            bearer = parse_token(own) if own else some[0]
+            results += talk(url, bearer, partial(TokenApiClient.report_leaked, secrets=some))
+    if json:
+        print_json(results)
+    else:
+        _print(results)
+    if any(result.get("outcome") not in _DEAD for result in results):
+        raise typer.Exit(REFUSED)
+
+
+def _found() -> Sequence[Sensitive]:
+    """The secrets in standard input, each once, those whose check is right."""
+    if sys.stdin is None:  # `zonegate ... <&-`
+        fail("standard input is closed: it takes the text that holds the secrets")
+    raw = sys.stdin.buffer.read(_LARGEST_INPUT + 1)
+    if len(raw) > _LARGEST_INPUT:
+        fail(f"standard input: over {_LARGEST_INPUT // 1024 // 1024} MiB: report what a scanner has found")
+    texts = dict.fromkeys(SCANNED.findall(raw.decode("latin-1")))
+    return [Sensitive(text) for text in texts if parse_secret(text) is not None]
+
+
+def _print(results: Sequence[dict[str, Any]]) -> None:
+    for result in results:
+        outcome = str(result.get("outcome"))
+        typer.echo(f"Token {printable(str(result.get('id')))} {_IN_WORDS.get(outcome, printable(outcome))}.")

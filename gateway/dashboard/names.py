@@ -1,0 +1,210 @@
+"""Zones and accounts by name, as a token may see them.
+
+They come out of the lists of the served APIs, cut down as for any client that shows that token: the dashboard knows
+nothing that its user might not ask for.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from gateway.access.compiled import CompiledToken
+from gateway.access.decision import Allow
+from gateway.access.principal import Principal
+from gateway.catalog.api import Route, Variable
+from gateway.catalog.target import Target
+from gateway.proxy.field_line import FieldLine
+from gateway.proxy.header_rules import Client
+from gateway.proxy.list_body import read_list
+from gateway.reason import Deny
+from gateway.server.admission import Admission
+from gateway.server.ports import FilteredLists, Visit
+from gateway.tokens.owner import OwnerKind
+
+_PER_PAGE: Final = 1000
+_MOST_PAGES: Final = 50
+_KEPT: Final = 15.0
+"""Seconds: a form asks for a summary again and again."""
+_MOST_KEPT: Final = 64
+_ITSELF: Final = ("id",)
+"""Where an item of a list has the name of what it is, and not of what it is about."""
+_ANY_SERVER: Final = b"localhost"
+"""What PowerDNS calls the only server that it has."""
+
+
+class NamedZone(msgspec.Struct, frozen=True):
+    """A zone. `id`: as a policy names it; `account_id` "": nobody says."""
+
+    id: str
+    name: str
+    account_id: str
+    api: str
+
+
+class NamedAccount(msgspec.Struct, frozen=True):
+    """An account."""
+
+    id: str
+    name: str
+
+
+class Names(msgspec.Struct, frozen=True):
+    """What a token sees. `incomplete`: some list could not be had, for whatever reason."""
+
+    zones: tuple[NamedZone, ...]
+    accounts: tuple[NamedAccount, ...]
+    incomplete: bool
+
+    @property
+    def of_ids(self) -> Mapping[str, str]:
+        """Names by id, of zones and accounts."""
+        return {account.id: account.name for account in self.accounts} | {zone.id: zone.name for zone in self.zones}
+
+
+class _OwnHead(msgspec.Struct, frozen=True):
+    """What a list's request looks like: a `RequestHead` without fields of a client's."""
+
+    host: bytes
+    method: str = "GET"
+    ordinary: Sequence[FieldLine] = ()
+    special: Sequence[FieldLine] = ()
+    options: frozenset[bytes] = frozenset()
+    has_body: bool = False
+    length: int | None = 0
+    expects_continue: bool = False
+
+
+class ResourceNames:
+    """Asks the lists of all served APIs."""
+
+    def __init__(
+        self,
+        lists: FilteredLists,
+        admission: Admission,
+        routes: Sequence[Route],
+        *,
+        scheme: str,
+        clock: Callable[[], float],
+    ) -> None:
+        """`admission`, `routes`: those of the public listener; `scheme`: of the listener that the pages are on;
+        `clock`: monotonic seconds.
+        """
+        self._lists = lists
+        self._admission = admission
+        lists_of_all = [(route, route.filter) for route in routes if route.filter and _path(route) is not None]
+        self._zones = [route for route, cut in lists_of_all if cut.zone == _ITSELF]
+        self._accounts = [route for route, cut in lists_of_all if not cut.zone and cut.account == _ITSELF]
+        self._scheme = scheme.encode("ascii")
+        self._clock = clock
+        self._kept: dict[str, tuple[CompiledToken, float, Names]] = {}
+
+    async def seen_by(self, principal: Principal, visit: Visit) -> Names:
+        """All that `principal` sees from where `visit` comes; what cannot be asked for is left out."""
+        token = principal.token
+        kept = self._kept.get(token.id)
+        if kept is not None and kept[0] is token and self._clock() < kept[1]:
+            return kept[2]
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                (route, group.create_task(self._items(route, principal, visit)))
+                for route in (*self._accounts, *self._zones)
+            ]
+        accounts: dict[str, str] = {token.owner.id: token.owner.id} if token.owner.kind is OwnerKind.ACCOUNT else {}
+        zones: dict[tuple[str, str], NamedZone] = {}
+        incomplete = not tasks
+        for route, task in tasks:
+            items = task.result()
+            if items is None:
+                incomplete = True
+                continue
+            for item in items:
+                if route in self._zones:
+                    zone = _zone(route, item)
+                    zones[zone.api, zone.id] = zone
+                account = _account(route, item)
+                if account is not None and (account.id not in accounts or account.name != account.id):
+                    accounts[account.id] = account.name
+        found = Names(
+            zones=tuple(sorted(zones.values(), key=lambda zone: (zone.name, zone.api))),
+            accounts=tuple(
+                NamedAccount(*pair) for pair in sorted(accounts.items(), key=lambda pair: (pair[1], pair[0]))
+            ),
+            incomplete=incomplete,
+        )
+        self._keep(token, found)
+        return found
+
+    def _keep(self, token: CompiledToken, found: Names) -> None:
+        self._kept.pop(token.id, None)
+        if len(self._kept) >= _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        if not found.incomplete:
+            self._kept[token.id] = token, self._clock() + _KEPT, found
+
+    async def _items(self, route: Route, principal: Principal, visit: Visit) -> list[dict[str, Any]] | None:
+        """The items of a list; None where it cannot be had."""
+        path = _path(route)
+        cut = route.filter
+        if path is None or cut is None:
+            return None
+        found: list[msgspec.Raw] = []
+        for number in range(1, _MOST_PAGES + 1):
+            query = None if cut.pages is None else f"{cut.pages[0]}={number}&{cut.pages[1]}={_PER_PAGE}".encode("ascii")
+            allow = self._admission.decide(principal, "GET", Target(path, query), visit.address)
+            if not isinstance(allow, Allow):
+                return None
+            answer = await self._lists.answer(
+                allow,
+                _OwnHead(visit.head.host),
+                Client((visit.ip or "unknown").encode("ascii"), self._scheme, trusted=False),
+                visit.request_id.encode("ascii"),
+                partial(self._admission.again, allow, "GET", visit.address),
+            )
+            if isinstance(answer, Deny) or answer.status != HTTPStatus.OK:
+                return None
+            try:
+                body = read_list(answer.body, cut.items)
+                found += body.items
+            except msgspec.DecodeError:
+                return None
+            if cut.pages is None or body.pages is None or number >= body.pages:
+                break
+        return [item for raw in found if isinstance(item := msgspec.json.decode(raw), dict)]
+
+
+def _path(route: Route) -> tuple[bytes, ...] | None:
+    """Where a list is; None where that takes a name that nobody knows here."""
+    if not all(part.grammar.accepts(_ANY_SERVER) for part in route.template if isinstance(part, Variable)):
+        return None
+    return tuple(_ANY_SERVER if isinstance(part, Variable) else part for part in route.template)
+
+
+def _zone(route: Route, item: Mapping[str, Any]) -> NamedZone:
+    api = route.api
+    at = api.resolver.name if api.resolver is not None and api.resolver.name else ("name",)
+    zone_id, name = str(item.get("id", "")), item.get(at[-1])
+    if api.zone_key == "dns-name":
+        zone_id = zone_id.removesuffix(".")
+    shown = name.removesuffix(".") if isinstance(name, str) and name else zone_id
+    account = _account(route, item)
+    return NamedZone(zone_id, shown or zone_id, account.id if account is not None else "", api.name)
+
+
+def _account(route: Route, item: Mapping[str, Any]) -> NamedAccount | None:
+    """The account that `item` is, or that it names."""
+    cut = route.filter
+    if cut is None or not cut.account:
+        return None
+    holder: object = item
+    for key in cut.account[:-1]:
+        holder = holder.get(key) if isinstance(holder, dict) else None
+    if not isinstance(holder, dict):
+        return None
+    account_id, name = holder.get(cut.account[-1]), holder.get("name")
+    if not isinstance(account_id, str) or not account_id:
+        return None
+    return NamedAccount(account_id, name if isinstance(name, str) and name else account_id)

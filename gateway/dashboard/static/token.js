@@ -1,0 +1,216 @@
+// One token: what it may do, what it was used for, what was refused, who changed it.
+
+import { Refusal, api, ask } from "./api.js";
+import { bdi, h, menu, newId, svg } from "./dom.js";
+import { names } from "./names.js";
+import { actions, addresses, badge, expiry, factList, head, moment, path, policyLines, section } from "./tokens.js";
+import { exact, many, number, relative } from "./words.js";
+
+const MOST_ENTRIES = 20;
+const ACTIONS = {
+  create: "Created",
+  update: "Changed",
+  roll: "Rolled",
+  delete: "Deleted",
+  denied: "Refused call",
+  expire: "Ended",
+  "revoke-self": "Ended by itself",
+  leaked: "Disabled: its secret leaked",
+};
+
+export async function token({ view, id, guard, keep, signal }) {
+  const [known, { result: found }] = await Promise.all([names(), api("GET", path(id))]);
+  signal.throwIfAborted();
+  const changed = (after) => {
+    if (after) guard(() => token({ view, id, guard, keep, signal }));
+    else location.hash = "#/";
+  };
+  const { in: only = [], not_in: never = [] } = found.condition?.request_ip ?? {};
+  const usage = h("div", {}, waiting());
+  const denials = h("div", {}, waiting());
+  const audit = h("div", {}, waiting());
+  document.title = `${found.name} · Zonegate`;
+  view.replaceChildren(
+    h(
+      "div",
+      { class: "page" },
+      head(bdi(found.name), {
+        back: { href: "#/", label: "Tokens" },
+        actions: [
+          h("a", { class: "button", href: `#/explain/${id}` }, "Explain a request"),
+          menu(`Actions for ${found.name}`, () => actions(found, { view: false, done: changed, keep })),
+        ],
+      }),
+      h(
+        "div",
+        { class: "columns" },
+        section("What it may do", policyLines(found.policies, known), limits(found)),
+        section(
+          "Details",
+          factList([
+            ["Status", badge(found.status)],
+            ["Addresses", addresses(only, never)],
+            ["Starts", found.not_before ? h("time", { datetime: found.not_before }, exact(found.not_before)) : "At once"],
+            ["Ends", expiry(found)],
+            ["Last used", moment(found.last_used_on), found.usage?.last_address && ` from ${found.usage.last_address}`],
+            ["Created", when(found.issued_on)],
+            ["Changed", when(found.modified_on)],
+            ["Id", h("span", { class: "mono" }, found.id)],
+          ]),
+        ),
+      ),
+      section("Usage", usage),
+      section("Last refusals", denials),
+      section("Audit", audit),
+    ),
+  );
+  await Promise.all([
+    part(usage, async () => [await series(id), routes(found.usage?.requests ?? [])]),
+    part(denials, async () => refusals((await ask("GET", `/tokens/${id}/denials`)).result)),
+    part(audit, async () => entries((await api("GET", `/zonegate/audit?token=${id}&per_page=${MOST_ENTRIES}`)).result)),
+  ]);
+}
+
+const waiting = () => h("p", { class: "quiet" }, "Loading…");
+const quiet = (text) => h("p", { class: "quiet" }, text);
+const when = (value) => h("time", { datetime: value }, exact(value));
+
+const limits = ({ limits: rate }) =>
+  rate?.requests ? h("p", { class: "hint" }, `At most ${many(rate.requests, "request")} in ${many(rate.period, "second")}.`) : null;
+
+// A part of the page that cannot be had is said to be so; the others are shown all the same.
+async function part(place, make) {
+  try {
+    const made = await make();
+    place.replaceChildren(...[made].flat().filter(Boolean));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    place.replaceChildren(quiet(error.status === 403 ? "The token that you signed in with may not read this." : error.message));
+  }
+}
+
+function table(caption, titles, rows) {
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
+    h(
+      "table",
+      {},
+      h("caption", { class: "hidden" }, caption),
+      h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title)))),
+      h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell))))),
+    ),
+  );
+}
+
+// Usage over time.
+
+async function series(id) {
+  const { result } = await ask("GET", `/tokens/${id}/usage`);
+  return result.length ? plot(result) : null;
+}
+
+const WIDTH = 720;
+const HEIGHT = 180;
+const LEFT = 44;
+const BOTTOM = 24;
+const TOP = 10;
+
+// Bars, one for each day: what was allowed, and what was refused on top of it.
+function plot(days) {
+  const most = Math.max(1, ...days.map(({ allowed, refused }) => allowed + refused));
+  const top = ceiling(most);
+  const step = (WIDTH - LEFT) / days.length;
+  const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
+  const shapes = [];
+  for (const value of [0, top / 2, top]) {
+    shapes.push(svg("line", { x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value), class: "grid" }));
+    const label = svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" });
+    label.textContent = number(value);
+    shapes.push(label);
+  }
+  days.forEach(({ day, allowed, refused }, index) => {
+    const x = LEFT + index * step + step * 0.15;
+    const width = step * 0.7;
+    const bar = svg("g", {});
+    const title = svg("title", {});
+    title.textContent = `${day}: ${number(allowed)} allowed, ${number(refused)} refused`;
+    bar.append(
+      title,
+      svg("rect", { x, width, y: y(allowed), height: y(0) - y(allowed), class: "allowed" }),
+      svg("rect", { x, width, y: y(allowed + refused), height: y(allowed) - y(allowed + refused), class: "refused" }),
+    );
+    shapes.push(bar);
+    if (index === 0 || index === days.length - 1 || (days.length > 10 && index === Math.floor(days.length / 2))) {
+      const anchor = index === 0 ? "start" : index === days.length - 1 ? "end" : "middle";
+      const at = index === 0 ? LEFT : index === days.length - 1 ? WIDTH : x + width / 2;
+      const label = svg("text", { x: at, y: HEIGHT - 6, "text-anchor": anchor });
+      label.textContent = day;
+      shapes.push(label);
+    }
+  });
+  const sum = (key) => days.reduce((total, one) => total + one[key], 0);
+  const id = newId("plot");
+  const said = `${many(sum("allowed"), "request")} allowed and ${number(sum("refused"))} refused in ${many(days.length, "day")}`;
+  return h(
+    "figure",
+    { class: "plot" },
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-labelledby": id }, ...shapes),
+    h(
+      "figcaption",
+      { id },
+      h("span", { class: "key allowed" }),
+      h("span", { class: "key refused" }),
+      said,
+    ),
+  );
+}
+
+// The next 1, 2 or 5 times a power of ten, even, so that its half is a whole number.
+function ceiling(value) {
+  for (let size = 2; ; size *= 10) for (const times of [1, 2, 5]) if (size * times >= value) return size * times;
+}
+
+function routes(requests) {
+  if (!requests.length) return quiet("It was not used yet.");
+  const rows = requests.filter(({ result }) => result === "allowed").sort((a, b) => b.count - a.count);
+  if (!rows.length) return quiet("None of its requests was allowed.");
+  return table("What it was used for", ["Route", "Requests"], rows.slice(0, MOST_ENTRIES).map(({ route, count }) => [routeOf(route), number(count)]));
+}
+
+const routeOf = (route) => (route ? h("code", {}, route) : "No such route");
+
+const reason = (name) => {
+  const words = name.replaceAll("_", " ").replaceAll("-", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+};
+
+function refusals({ calls }) {
+  if (!calls.length) return quiet("Nothing was refused to it.");
+  return table(
+    "The last refused requests",
+    ["When", "Reason", "Request", "Address", "Times"],
+    calls.slice(0, MOST_ENTRIES).map((one) => [ago(one.when), reason(one.reason), routeOf(`${one.method} ${one.path}`.trim()), one.address, number(one.times)]),
+  );
+}
+
+const ago = (value) => h("time", { datetime: value, title: exact(value) }, relative(value));
+
+function entries(found) {
+  if (!found.length) return quiet("Nothing is written there.");
+  return table(
+    "Who did what to it",
+    ["When", "What", "By", "From"],
+    found.map((entry) => {
+      const { type } = entry.action;
+      const by = entry.metadata.actor_token;
+      const call = [entry.metadata.method, entry.metadata.path].filter(Boolean).join(" ");
+      return [
+        entry.when && ago(entry.when),
+        [ACTIONS[type] ?? reason(type), call && [" ", h("code", {}, call)], entry.metadata.reason && ` (${reason(entry.metadata.reason).toLowerCase()})`],
+        by ? h("a", { class: "mono", href: `#/tokens/${by}` }, by.slice(0, 8)) : entry.interface === "CLI" ? "An operator at the machine" : "",
+        entry.actor.ip ?? "",
+      ];
+    }),
+  );
+}

@@ -1,0 +1,55 @@
+import os
+import shutil
+import subprocess
+
+import pytest
+from support.processes import ZONEGATE
+from typer.testing import CliRunner
+
+from gateway.cli.main import app
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_a_script_of_its_own(shell: str) -> None:
+    done = CliRunner().invoke(app, ["completion", shell])
+    assert done.exit_code == 0
+    assert f"complete_{shell}" in done.stdout
+    assert "_ZONEGATE_COMPLETE" in done.stdout
+
+
+def test_another_shell_is_wrong_use() -> None:
+    assert CliRunner().invoke(app, ["completion", "tcsh"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        pytest.param("zonegate doc", {"doctor"}, id="a command"),
+        pytest.param("zonegate token dis", {"disable"}, id="a command of a group"),
+        pytest.param("zonegate doctor --js", {"--json"}, id="a flag"),
+    ],
+)
+def test_bash_is_offered_what_may_come_next(typed: str, offered: set[str]) -> None:
+    words = typed.split(" ")
+    done = subprocess.run(
+        [ZONEGATE],
+        env={
+            **os.environ,
+            "_ZONEGATE_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(words) - 1),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (set(done.stdout.split()), done.stderr) == (offered, "")
+
+
+def test_bash_reads_the_script_without_a_fault() -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    script = CliRunner().invoke(app, ["completion", "bash"]).stdout
+    done = subprocess.run([bash, "-n"], input=script, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
