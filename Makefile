@@ -1,7 +1,7 @@
 # Bare `make` prints what each target does. Everything happens in .venv, which is built when it is needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep lint types fmt bench profile bench-auth bench-revoke bench-scale load screenshots docs clean
+.PHONY: help run test test-browser test-deep lint types fmt bench profile bench-auth bench-revoke bench-scale load screenshots docs clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
 BIN := .venv/bin
@@ -18,7 +18,10 @@ run: .venv/installed ## start a store, a demo API and the gateway in front of it
 	@exec $(BIN)/zonegate demo $(RUN_ARGUMENTS)
 
 test: .venv/ready ## unit, integration and end-to-end tests, of the built wheel (under 5 minutes)
-	$(BIN)/pytest -m "not deep" -n 4 --dist loadscope -q
+	$(BIN)/pytest -m "not deep and not browser" -n 4 --dist loadscope -q
+
+test-browser: .venv/ready ## the dashboard in headless Chromium
+	$(BIN)/pytest -m "browser and not deep" -n 2 --dist loadscope -q
 
 test-deep: .venv/ready ## what takes longer: the same with more examples, and the deep tests
 	$(BIN)/pytest -m deep -q

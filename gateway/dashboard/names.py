@@ -164,13 +164,17 @@ class ResourceNames:
                 visit.request_id.encode("ascii"),
                 partial(self._admission.again, allow, "GET", visit.address),
             )
-            if isinstance(answer, Deny) or answer.status != HTTPStatus.OK:
+            if isinstance(answer, Deny):
                 return None
             try:
+                if answer.status != HTTPStatus.OK:
+                    return None
                 body = read_list(answer.body, cut.items)
                 found += body.items
             except msgspec.DecodeError:
                 return None
+            finally:
+                answer.place.empty()
             if cut.pages is None or body.pages is None or number >= body.pages:
                 break
         return [item for raw in found if isinstance(item := msgspec.json.decode(raw), dict)]

@@ -147,14 +147,14 @@ class Sessions:
         if seconds_left(session, now) <= 0:
             await self._store.end(digest)
             return _ENDED
-        principal = await self._admission.resume(session.token_id, session.digest, address)
-        if isinstance(principal, Deny):
-            if principal.reason in _DEAD:
+        found = await self._admission.resume(session.token_id, session.digest, address)
+        if isinstance(found, Deny):
+            if found.reason in _DEAD:
                 await self._store.end(digest)
-                return msgspec.structs.replace(principal, note=SIGN_IN_AGAIN)
-            return principal
+                return msgspec.structs.replace(found, note=SIGN_IN_AGAIN)
+            return found
         await self._touch(digest, session, now)
-        return SignedIn(cookie, principal)
+        return SignedIn(cookie, found)
 
     def _remember(self, digest: str) -> None:
         self._found.pop(digest, None)

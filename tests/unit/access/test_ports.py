@@ -41,6 +41,7 @@ def test_the_words_of_the_audit_do_not_change() -> None:
         "delete",
         "roll",
         "revoke-self",
+        "leaked",
         "resign",
         "expire",
         "import",

@@ -27,8 +27,11 @@ from gateway.access.decision import Allow
 from gateway.access.principal import Principal
 from gateway.dashboard.names import NamedAccount, NamedZone, ResourceNames
 from gateway.proxy.listing import Passed
+from gateway.proxy.room import Room
 from gateway.reason import Deny, Reason
 from gateway.tokens.owner import OwnerKind, OwnerRef
+
+NO_ROOM = Room(1, 1, spare=lambda: False).hold(0)
 
 CATALOG = shipped_catalog(["cloudflare-dns", "billing", "powerdns"])
 ZONES, ACCOUNTS, POWERDNS = "/client/v4/zones", "/client/v4/accounts", "/api/v1/servers/localhost/zones"
@@ -53,7 +56,7 @@ class Lists:
             found = _v4(found, allow.target.query)
         if isinstance(found, (Deny, Passed)):
             return found
-        return Passed(200, b"", found if isinstance(found, bytes) else json.dumps(found).encode())
+        return Passed(200, b"", found if isinstance(found, bytes) else json.dumps(found).encode(), NO_ROOM)
 
 
 def _v4(items: list[Any], query: bytes | None) -> dict[str, Any]:
@@ -125,7 +128,7 @@ async def test_all_pages_are_asked_for() -> None:
     "page",
     [
         pytest.param(Deny(reason=Reason.UPSTREAM_UNREACHABLE), id="the upstream is away"),
-        pytest.param(Passed(403, b"", b"{}"), id="the upstream refuses"),
+        pytest.param(Passed(403, b"", b"{}", NO_ROOM), id="the upstream refuses"),
         pytest.param(b"not JSON", id="no JSON"),
         pytest.param({"result": {}}, id="no list"),
     ],

@@ -1047,6 +1047,7 @@ async def test_why_there_is_no_body_is_said_as_it_is_and_to_whom() -> None:
         token_id=TOKEN_ID,
         owner=token().owner.key,
         route="POST /client/v4/zones",
+        api="cloudflare-dns",
     )
 
 

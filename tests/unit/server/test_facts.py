@@ -295,8 +295,11 @@ async def test_a_list_is_a_line_of_the_access_log_like_any_request(listed: Ways)
             "api": "cloudflare-dns",
             "route": "GET /client/v4/zones",
             "token": TOKEN_ID,
+            "owner": token().owner.key,
+            "decision": "allow",
             "reason": None,
             "address": "127.0.0.1",
+            "upstream": None,
             "status": 200,
         }
     ]
