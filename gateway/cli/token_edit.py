@@ -38,7 +38,6 @@ from gateway.cli.token_flag import (
 )
 from gateway.tokens.permission_group import PermissionGroups
 
-
 _LIMITS: Final = "From where, when, and how often"
 
 

@@ -45,6 +45,7 @@ from gateway.access.compiled import CompiledOwner, CompiledToken
 from gateway.access.decision import Allow
 from gateway.access.ports import Action, StoreUnavailable
 from gateway.access.principal import Record
+from gateway.admin.leaked import LeakedTokens
 from gateway.admin.token_api import UserTokenApi
 from gateway.demo.dataset import ZONES
 from gateway.proxy.field_line import KnownLines
@@ -129,6 +130,7 @@ class Worker:
             apis=CATALOG.apis,
             routes=CATALOG.public.routes,
             pins=ZonePins(self.store),
+            more=LeakedTokens(self.store, self.lookup, NO_PEPPERS, lambda: self.now, lambda _: None).operations,
         )
 
     async def run(self) -> None:
@@ -286,6 +288,9 @@ CALLS = {
     "it is deleted": ApiCall("DELETE /user/tokens/{token_id}", None, Reason.UNKNOWN_TOKEN),
     "it is rolled": ApiCall("PUT /user/tokens/{token_id}/value", {}, Reason.UNKNOWN_TOKEN),
     "its holder ends it": ApiCall("POST /user/tokens/revoke-self", None, Reason.UNKNOWN_TOKEN),
+    "its secret is reported as leaked": ApiCall(
+        "POST /user/tokens/leaked", {"secrets": [TARGET.reveal()]}, Reason.TOKEN_DISABLED
+    ),
 }
 
 
@@ -309,7 +314,7 @@ def value(answer: Answer | Deny) -> Sensitive | None:
     assert isinstance(answer, Answer), answer
     result = json.loads(answer.body)["result"]
     shown = result.get("value") if isinstance(result, dict) else result
-    return Sensitive(shown) if shown else None
+    return Sensitive(shown) if isinstance(shown, str) else None
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CALLS.items()])
