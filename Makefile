@@ -59,8 +59,8 @@ bench-revoke: .venv/ready ## how soon two gateways with two workers each obey a 
 load: .venv/ready ## Locust's users with all kinds of tokens for a minute; fails if an answer is not the right one
 	$(BIN)/python tests/load/load.py
 
-screenshots: .venv/ready ## pictures of each page of the dashboard, light and dark, wide and narrow (build/screenshots)
-	$(BIN)/python tests/browser/screenshots.py build/screenshots
+screenshots: .venv/ready ## pictures of each page of the dashboard, light and dark, wide and narrow (build/screenshots), and those in the docs
+	$(BIN)/python tests/browser/screenshots.py build/screenshots docs/images
 
 docs: .venv/ready ## the documentation as a site, in build/site
 	$(BIN)/python tests/support/reference_pages.py

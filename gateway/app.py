@@ -53,7 +53,7 @@ from gateway.server.admission import Admission
 from gateway.server.handler import Door, Handler
 from gateway.server.head import HeadReader, Split
 from gateway.server.listener import BACKLOG, open_listener, unix_listener
-from gateway.server.session import Sessions
+from gateway.server.session import Sessions, session_cookie
 from gateway.server.shown_lines import ShownLines
 from gateway.server.tls import server_context
 from gateway.server.workers import Fleet, Master
@@ -80,6 +80,8 @@ from gateway.telemetry.health import Health
 from gateway.telemetry.latency import Latencies
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.publisher import Publisher
+from gateway.telemetry.redaction import Redaction
+from gateway.telemetry.tracing import obstacle, open_spans
 from gateway.telemetry.webhook import Webhook
 from gateway.tokens.digest import Peppers
 from gateway.tokens.first_owner import first_owner
@@ -467,12 +469,15 @@ class Gateway:
         self._handlers: dict[str, Handler] = {}
         self._logs: list[AccessLog] = []
         self._latencies = Latencies() if settings.shows_metrics else None
+        redaction = Redaction(settings.log.redact)
+        scheme = "http" if plan.listener_tls["listen"] is None else "https"
+        self._spans = spans = open_spans(scheme=scheme, redaction=redaction)
         self._publisher = self._publishing(board, backends)
         metrics = Metrics(self._publisher, lambda: ending_soon(store, time.time()))
         self._health = Health(self._lookup, metrics.page if settings.shows_metrics else None)
         self._sweeper = Sweeper(store, keep=settings.store.keep_expired * _DAY, clock=time.time)
         self._webhook = Webhook(settings.notify.webhook)
-        self._ending = EndingNews(store, self._webhook.tell, time.time)
+        self._ending = EndingNews(store, self._webhook.tell, time.time, lambda: self._webhook.has_room)
         leaked = LeakedTokens(store, self._lookup, peppers, time.time, self._webhook.tell)
         token_api = UserTokenApi(
             store,
@@ -487,7 +492,15 @@ class Gateway:
             accounts=accounts,
             pins=ZonePins(store),
             more={
-                **Explainer(store, catalog.groups, catalog.public, accounts, time.time).operations,
+                **Explainer(
+                    store,
+                    catalog.groups,
+                    catalog.public,
+                    accounts,
+                    time.time,
+                    buckets=Buckets(store),
+                    rate=settings.limits.rate.of_a_token,
+                ).operations,
                 **leaked.operations,
             },
             tell=self._webhook.tell,
@@ -505,6 +518,8 @@ class Gateway:
                     count_use=self._uses.count,
                     sample=settings.log.access_sample,
                     latencies=self._latencies,
+                    redaction=redaction,
+                    spans=rest.get("tracing"),
                 )
             )
             return Door(
@@ -540,17 +555,21 @@ class Gateway:
             trusts_unix=settings.trusts_unix,
             proxy_protocol=settings.listen.proxy_protocol,
             max_connections=settings.listen.max_connections,
+            tracing=spans,
         )
+        cookie = session_cookie(tls=plan.listener_tls["admin"] is not None)
+        description = describe(catalog.admin.routes, settings.listen.prefix, cookie.name)
         self._admin = self._with_dashboard(
             door(
                 catalog.admin,
                 split=split_page_target,
-                pages=OpenApiPage(describe(catalog.admin.routes, settings.listen.prefix), self._health),
+                pages=OpenApiPage(description, self._health),
                 allowed_hosts=frozenset(host.lower() for host in settings.admin.allowed_hosts),
             ),
             plan,
             store,
             lists,
+            accounts,
         )
         self._probes = door(None, pages=self._health)
 
@@ -568,6 +587,7 @@ class Gateway:
                 "zonegate_unknown_tokens": counts.unknown,
                 "zonegate_guesses_limited": counts.limited,
                 "zonegate_uses_dropped": self._uses.dropped,
+                "zonegate_spans_lost": self._spans.lost if self._spans is not None else 0,
             }
 
         return Publisher(
@@ -580,7 +600,7 @@ class Gateway:
             pools=lambda: {name: backend.where.pool.state for name, backend in backends.items()},
         )
 
-    def _with_dashboard(self, admin: Door, plan: Plan, store: RedisStore, lists: Lists) -> Door:
+    def _with_dashboard(self, admin: Door, plan: Plan, store: RedisStore, lists: Lists, zones: ZoneResolver) -> Door:
         """The door of the admin listener, and the dashboard behind it."""
         settings, catalog = plan.settings, plan.catalog
         if admin.admission is None or self._public.admission is None:
@@ -595,7 +615,7 @@ class Gateway:
             randomness=secrets.token_bytes,
         )
         names = ResourceNames(
-            lists, self._public.admission, catalog.public.routes, scheme=sessions.scheme, clock=since_boot
+            lists, self._public.admission, catalog.public.routes, zones, scheme=sessions.scheme, clock=since_boot
         )
         pages = Pages(
             StaticFiles(plan.pages),
@@ -620,6 +640,8 @@ class Gateway:
         doors = {"listen": self._public, "admin": self._admin, "health": self._probes}
         async with AsyncExitStack() as stack:
             stack.callback(self._publisher.put)  # when all is counted
+            if self._spans is not None:
+                stack.callback(self._spans.close)  # when the last request has ended
             stack.callback(self._proxy.close)
             await stack.enter_async_context(
                 _beside(
@@ -632,6 +654,7 @@ class Gateway:
                     *((self._publisher.run(),) if self._latencies is not None else ()),
                 )
             )
+            stack.push_async_callback(self._webhook.close)
             stack.push_async_callback(self._leases.close)
             stack.push_async_callback(self._uses.write)  # when the last request has been counted
             await self._lookup.settled(_BOOT_PATIENCE)
@@ -807,6 +830,8 @@ def serve(
     check_aiohttp()
     plan = make_plan(settings)
     _let_many_files_be_open(settings)
+    if why_not := obstacle(os.environ):
+        log.warning("no traces", error=why_not)
     with ready_store(settings) as found:
         # Nothing that this loop started is left when the workers are forked.
         asyncio.run(_claim(settings, found.url))

@@ -146,6 +146,7 @@ class Log(_Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     access: bool = True
     access_sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    redact: tuple[Literal["address", "owner", "path", "token"], ...] = ()
 
 
 class Audit(_Section, frozen=True):
@@ -245,6 +246,7 @@ _LATER: Final = (
 _NOT_YET: Final = "not in this version yet"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PREFIX: Final = "ZONEGATE_"
+_FILE: Final = "file:"
 
 
 def load_settings(config: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -264,6 +266,26 @@ def load_settings(config: Path | None, environ: Mapping[str, str]) -> Settings:
     except _Wrong as wrong:
         raise SettingsError(f"{_origin(wrong.key, where, variables)}: {wrong.key}: {wrong.message}") from None
     return settings
+
+
+def value_files(config: Path | None, environ: Mapping[str, str]) -> list[tuple[str, Path]]:
+    """Each key whose value is `file:PATH`, and that path. Raises SettingsError as `load_settings` does."""
+    file = config or next((place for place in PLACES if place.is_file()), None)
+    table = _read(file) if file else {}
+    _override(table, environ)
+    return list(_value_files(table, environ, ()))
+
+
+def _value_files(value: object, environ: Mapping[str, str], key: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    match value:
+        case dict():
+            for name, item in value.items():
+                yield from _value_files(item, environ, (*key, name))
+        case list():
+            for item in value:
+                yield from _value_files(item, environ, key)
+        case str() if (text := _with_variables(value, environ, key)).startswith(_FILE):
+            yield ".".join(key), Path(text.removeprefix(_FILE))
 
 
 def _convert(table: dict[str, Any], where: str, variables: Mapping[str, str]) -> Settings:
@@ -348,9 +370,13 @@ def _fill(value: Any, environ: Mapping[str, str], key: tuple[str, ...]) -> Any: 
         case list():
             return [_fill(item, environ, key) for item in value]
         case str():
-            return _from_file(_VARIABLE.sub(lambda found: _variable(found[1], environ, key), value), key)
+            return _from_file(_with_variables(value, environ, key), key)
         case _:
             return value
+
+
+def _with_variables(text: str, environ: Mapping[str, str], key: tuple[str, ...]) -> str:
+    return _VARIABLE.sub(lambda found: _variable(found[1], environ, key), text)
 
 
 def _variable(name: str, environ: Mapping[str, str], key: tuple[str, ...]) -> str:
@@ -360,9 +386,9 @@ def _variable(name: str, environ: Mapping[str, str], key: tuple[str, ...]) -> st
 
 
 def _from_file(text: str, key: tuple[str, ...]) -> str:
-    if not text.startswith("file:"):
+    if not text.startswith(_FILE):
         return text
-    path = Path(text.removeprefix("file:"))
+    path = Path(text.removeprefix(_FILE))
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
@@ -475,7 +501,7 @@ def _check_store(store: Store) -> None:
         except ValueError as error:
             raise _Wrong("store.url", str(error)) from None
     if store.sentinel_password and not sentinels:
-        raise _Wrong("store.sentinel_password", "it is only for a store.url of redis+sentinel://")
+        raise _Wrong("store.sentinel_password", "it is only for a store.url of redis+sentinel:// or rediss+sentinel://")
     if any(not pepper for pepper in store.pepper):
         raise _Wrong("store.pepper", "a pepper is empty")
 

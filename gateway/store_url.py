@@ -3,8 +3,9 @@
     redis://[user:pass@]host[:port][/DB]   rediss:// (TLS)   unix:///path[?db=DB]
     redis+sentinel://[user:pass@]host[:port],host[:port]/SERVICE[/DB]
     redis+cluster://[user:pass@]host[:port],host[:port]
+    rediss+sentinel://   rediss+cluster:// (the same, TLS to each server and each sentinel)
 
-User and password are percent-encoded; those of the last two are the data servers'. No text of an error repeats a part
+User and password are percent-encoded; those of the last ones are the data servers'. No text of an error repeats a part
 of the URL: any part may turn out to be a piece of a password that was not encoded.
 """
 
@@ -21,8 +22,9 @@ _SENTINEL_PORT: Final = 26379
 _CLUSTER_PORT: Final = 6379
 _HIGHEST_PORT: Final = 65535
 _SERVER: Final = ("redis://", "rediss://", "unix://")
-_SENTINELS: Final = "redis+sentinel://"
-_CLUSTER: Final = "redis+cluster://"
+_SENTINELS: Final = ("redis+sentinel://", "rediss+sentinel://")
+_CLUSTER: Final = ("redis+cluster://", "rediss+cluster://")
+_TLS: Final = "rediss"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DATABASE: Final = re.compile(r"\d{1,4}", re.ASCII)
@@ -50,6 +52,8 @@ class Sentinels(msgspec.Struct, frozen=True):
     db: int
     username: str
     password: Sensitive
+    tls: bool = False
+    """To the sentinels and to the data servers."""
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -58,17 +62,19 @@ class Cluster(msgspec.Struct, frozen=True):
     nodes: tuple[Address, ...]
     username: str
     password: Sensitive
+    tls: bool = False
 
 
 def parse_store_url(text: str) -> Server | Sentinels | Cluster:
     """What `text` says, with every part in its range. Raises ValueError, whose text tells no secret."""
+    tls, rest = text.startswith(_TLS), text.partition("://")[2]
     if text.startswith(_SENTINELS):
-        return _sentinels(text.removeprefix(_SENTINELS))
+        return _sentinels(rest, tls=tls)
     if text.startswith(_CLUSTER):
-        return _cluster(text.removeprefix(_CLUSTER))
+        return _cluster(rest, tls=tls)
     if text.startswith(_SERVER):
         return _server(text)
-    raise ValueError('neither "embedded" nor redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://')
+    raise ValueError('neither "embedded" nor redis[s]://, unix://, redis[s]+sentinel:// or redis[s]+cluster://')
 
 
 def _server(text: str) -> Server:
@@ -98,7 +104,7 @@ def _server(text: str) -> Server:
     return Server(text)
 
 
-def _sentinels(rest: str) -> Sentinels:
+def _sentinels(rest: str, *, tls: bool) -> Sentinels:
     authority, slash, path = _plain(rest).partition("/")
     username, password, hosts = _authority(authority, _SENTINEL_PORT)
     service, more, database = path.partition("/")
@@ -106,15 +112,15 @@ def _sentinels(rest: str) -> Sentinels:
         raise ValueError("the name of the service is missing or no name: redis+sentinel://host,host/SERVICE")
     if more and not _DATABASE.fullmatch(database):
         raise ValueError("what follows the service is not the number of a database")
-    return Sentinels(hosts, service, int(database or 0), username, password)
+    return Sentinels(hosts, service, int(database or 0), username, password, tls)
 
 
-def _cluster(rest: str) -> Cluster:
+def _cluster(rest: str, *, tls: bool) -> Cluster:
     authority, _, path = _plain(rest).partition("/")
     if path:
         raise ValueError("a cluster has no database and no path")
     username, password, nodes = _authority(authority, _CLUSTER_PORT)
-    return Cluster(nodes, username, password)
+    return Cluster(nodes, username, password, tls)
 
 
 def _plain(rest: str) -> str:

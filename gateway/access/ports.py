@@ -58,6 +58,8 @@ class Action(StrEnum):
     FREEZE = "freeze"
     THAW = "thaw"
     DENIED = "denied"
+    SIGN_IN = "sign-in"
+    SIGN_OUT = "sign-out"
 
 
 class Actor(msgspec.Struct, frozen=True):

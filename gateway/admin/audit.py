@@ -28,10 +28,12 @@ _FAILED: Final = 503
 _TOKEN_ID: Final = re.compile(rb"[0-9a-f]{32}")
 _NO_ONE: Final = frozenset({Action.EXPIRE.value})
 """What nobody does: it happens."""
+_BY_PAGE: Final = frozenset({Action.SIGN_IN.value, Action.SIGN_OUT.value})
 _GATEWAY: Final = frozenset({Action.FREEZE.value, Action.THAW.value, Action.REPAIR.value})
 _AT_ONCE: Final = 16
 """Refused calls that are written at once: changes must find connections to the store."""
 _TURN_WITHIN: Final = 2.0
+_SIGN_IN: Final = (b"dashboard", b"api", b"session")
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -93,7 +95,7 @@ def show_entry(entry: AuditEntry, groups: PermissionGroups) -> dict[str, Any]:
         "actor": _without_nothing(
             {"id": actor_owner if entry.actor_token else "", "type": _actor_type(entry), "ip": entry.address}
         ),
-        "interface": "" if entry.action in _NO_ONE else "API" if entry.request_id else "CLI",
+        "interface": _interface(entry),
         "metadata": _without_nothing(
             {
                 "request_id": entry.request_id,
@@ -133,6 +135,13 @@ def _actor_type(entry: AuditEntry) -> str:
     if entry.actor_token:
         return "user"
     return "" if entry.action in _NO_ONE else "admin"
+
+
+def _interface(entry: AuditEntry) -> str:
+    """Cloudflare's words. What a page changes it asks the API for, as every client."""
+    if entry.action in _NO_ONE:
+        return ""
+    return "UI" if entry.action in _BY_PAGE else "API" if entry.request_id else "CLI"
 
 
 def _owner_id(entry: AuditEntry) -> str:
@@ -211,7 +220,9 @@ class DeniedCalls:
             log.warning("refused call not in the audit", error=str(error), request_id=refused.request_id)
 
     def concerns(self, target: Target) -> bool:
-        """See `RefusedCalls.concerns`: paths of this version, or of a later one."""
+        """See `RefusedCalls.concerns`: paths of this version, or of a later one; and where it is signed in."""
+        if target.segments == _SIGN_IN:
+            return True
         count = len(self._prefix)
         if target.segments[:count] != self._prefix:
             return False

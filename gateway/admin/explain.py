@@ -1,8 +1,9 @@
 """Why a request with a token of one's own would pass or not (`POST .../tokens/{id}/explain`, an extension of ours)."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,13 +13,18 @@ from gateway.access.ports import StoreUnavailable, TokenStore, ZoneAccounts
 from gateway.access.principal import Record
 from gateway.access.question import Facts, Unknown
 from gateway.admin.request import Operation, Request, invalid
-from gateway.catalog.route_table import RouteTable
+from gateway.catalog.route_table import Match, Matched, RouteTable
 from gateway.catalog.target import Target, split_target
 from gateway.reason import REFUSALS, Answer, Deny, Fault, Reason, succeed
 from gateway.server.client_address import parse_address
+from gateway.server.ports import UNCOUNTED
+from gateway.store.buckets import Ask
+from gateway.store.leases import Settle
 from gateway.tokens.permission_group import PermissionGroups
+from gateway.tokens.rate import Rate, in_words
 from gateway.tokens.strict_json import parse_json, pointer
 from gateway.tokens.timestamp import format_timestamp, parse_timestamp
+from gateway.tokens.token import Token
 
 _FIELDS: Final = frozenset({"method", "path", "ip", "at", "body"})
 _METHOD: Final = re.compile(r"[A-Z]{1,16}", re.ASCII)
@@ -36,18 +42,40 @@ class Asked(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How often the token may be used, and what of that there is now. `left` is near enough, as in `Ratelimit`."""
+
+    requests: int
+    period: int
+    side: Literal["token", "settings"]
+    """Who says so: the token itself, or `limits.rate` of the settings."""
+    counted: bool
+    """Whether a request like this counts."""
+    left: int | msgspec.UnsetType = msgspec.UNSET
+    """Not there where the question is about another moment than now."""
+    wait: int = 0
+    """Seconds until there is one more; not there where there is one."""
+
+
 class Explainer:
     """Answers for tokens of the owner that the call is about; nobody is told of another's."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a decision turns on
         self,
         store: TokenStore,
         groups: PermissionGroups,
         table: RouteTable,
         accounts: ZoneAccounts | None,
         clock: Callable[[], float],
+        *,
+        buckets: Settle,
+        rate: Rate | None = None,
     ) -> None:
-        """`table`: the routes that clients have; `accounts` as the token API has them."""
+        """`table`: the routes that clients have; `accounts` as the token API has them; `rate`: of tokens that have no
+        limits of their own.
+        """
+        self._buckets = buckets
+        self._rate = rate
         self._store = store
         self._groups = groups
         self._table = table
@@ -63,18 +91,38 @@ class Explainer:
         record = await self._store.get(request.token_id)
         if record is None or record.token.owner != request.owner:
             return Deny(reason=Reason.NOT_FOUND, detail="token")
-        asked = read_asked(request.call.body, request.call.address, int(self._clock()))
+        now = int(self._clock())
+        asked = read_asked(request.call.body, request.call.address, now)
         if isinstance(asked, tuple):
             return invalid(*asked)
         target = split_target(asked.path.encode("ascii"))
         if isinstance(target, Deny):
             return succeed(_of_bad_path(asked, target))
-        return succeed(_shown(asked, await self._explanation(record, asked, target)))
+        match = self._table.match(asked.method, target.segments)
+        explanation = await self._explanation(record, asked, target, match)
+        limits = await self._limits(record.token, match, is_now=asked.at == now)
+        if limits is not None and limits.wait and explanation.decision == "allow":
+            explanation = _held_up(explanation, limits)
+        return succeed(_shown(asked, explanation, limits))
 
-    async def _explanation(self, record: Record, asked: Asked, target: Target) -> Explanation:
+    async def _limits(self, token: Token, match: Match, *, is_now: bool) -> Limits | None:
+        """Those of `token`, if it has any. Nothing is taken out of its bucket."""
+        rate = token.limits or self._rate
+        if rate is None:
+            return None
+        counted = isinstance(match, Matched) and match.route.operation not in UNCOUNTED
+        limits = Limits(rate.requests, rate.period, "token" if token.limits else "settings", counted)
+        if not is_now:
+            return limits
+        (found,) = await self._buckets.settle([Ask(token.id, rate, 0)])
+        if isinstance(found, StoreUnavailable):
+            raise found
+        wait = max(1, math.ceil(found.wait)) if counted and not found.left else 0
+        return msgspec.structs.replace(limits, left=found.left, wait=wait)
+
+    async def _explanation(self, record: Record, asked: Asked, target: Target, match: Match) -> Explanation:
         """With each fact that it turns on; one that is asked for again has no answer here."""
         address = parse_address(asked.ip)
-        match = self._table.match(asked.method, target.segments)
         facts = Facts()
         for _ in range(_ROUNDS):
             supposed = Supposed(record.token, record.owner, address, target, match, asked.at, facts)
@@ -148,7 +196,20 @@ def _of_bad_path(asked: Asked, deny: Deny) -> dict[str, Any]:
     )
 
 
-def _shown(asked: Asked, explanation: Explanation) -> dict[str, Any]:
+def _held_up(explanation: Explanation, limits: Limits) -> Explanation:
+    """What is allowed, and comes too soon: limits are the last thing that is looked at."""
+    words = in_words(Rate(limits.requests, limits.period))
+    other = "larger limits" if limits.side == "token" else "limits of its own"
+    return msgspec.structs.replace(
+        explanation,
+        decision="deny",
+        reason=Reason.RATE_LIMITED,
+        message=f"{REFUSALS[Reason.RATE_LIMITED].message}. The token has {words}, and none is left",
+        remedy=f"Wait {limits.wait} s, or give the token {other}",
+    )
+
+
+def _shown(asked: Asked, explanation: Explanation, limits: Limits | None = None) -> dict[str, Any]:
     """The result. `request` is what was asked about, with what was taken for granted."""
     shown: dict[str, Any] = {"decision": explanation.decision}
     if explanation.reason is not None:
@@ -158,6 +219,7 @@ def _shown(asked: Asked, explanation: Explanation) -> dict[str, Any]:
         "message": explanation.message,
         "remedy": explanation.remedy,
         "policies": msgspec.to_builtins(explanation.policies),
+        **({"limits": msgspec.to_builtins(limits)} if limits else {}),
         "request": {
             "method": asked.method,
             "path": asked.path,

@@ -234,8 +234,10 @@ _GRAMMARS: Final[Mapping[Grammar, Schema]] = MappingProxyType(
 )
 
 
-def describe(routes: Iterable[Route], prefix: str) -> dict[str, Any]:
-    """The document. `routes`: our own; `prefix`: where they live. Raises KeyError for an operation without a row."""
+def describe(routes: Iterable[Route], prefix: str, cookie: str) -> dict[str, Any]:
+    """The document. `routes`: our own; `prefix`: where they live; `cookie`: the name of the one that a session of the
+    dashboard has. Raises KeyError for an operation without a row.
+    """
     routes = [route for route in routes if route.operation]
     types = [type_ for row in OPERATIONS.values() for type_ in (row.gives, row.takes, row.info) if type_ is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -244,7 +246,7 @@ def describe(routes: Iterable[Route], prefix: str) -> dict[str, Any]:
     for route in routes:
         for method in route.methods:
             path = route.text.removeprefix(prefix)
-            paths[path][method.lower()] = _operation(path, route, OPERATIONS[route.operation], named)
+            paths[path][method.lower()] = _operation(path, method, route, OPERATIONS[route.operation], named)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -253,24 +255,40 @@ def describe(routes: Iterable[Route], prefix: str) -> dict[str, Any]:
             "description": "Scoped API tokens in front of an API that has one all-powerful credential.",
         },
         "servers": [{"url": prefix or "/"}],
-        "security": [{"token": []}],
         "paths": dict(paths),
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie,
+                    "description": "Of the dashboard; it counts as the token that signed in, on this listener alone.",
+                },
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-CSRF-Token",
+                    "description": "Goes with a session's changes, as does the Origin of the dashboard's own pages.",
+                },
+            },
             "schemas": components | {"Refusal": _refusal(), "Message": _message()},
         },
     }
 
 
-def _operation(path: str, route: Route, row: Described, named: Mapping[int, Schema]) -> Schema:
+def _operation(path: str, method: str, route: Route, row: Described, named: Mapping[int, Schema]) -> Schema:
     who = path.split("/")[1]
     needs = " or ".join(route.permissions)
+    changes = method not in _METHODS
+    reasons = (*_ALWAYS, *((Reason.CROSS_SITE,) if changes else ()), *row.reasons)
     shown: Schema = {
         "operationId": route.operation if who == "zonegate" else f"{who}-{route.operation}",
         "summary": row.summary,
         "description": f"Needs {needs}." if needs else "Any token will do.",
         "parameters": [*_in_path(route), *(parameter.shown() for parameter in row.parameters)],
-        "responses": {"200": _success(row, named), **_refusals((*_ALWAYS, *row.reasons))},
+        "responses": {"200": _success(row, named), **_refusals(reasons)},
+        "security": [{"token": []}, {"session": [], "csrf": []} if changes else {"session": []}],
     }
     if row.takes is not None:
         content = {"application/json": {"schema": named[id(row.takes)]}}

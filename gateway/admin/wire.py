@@ -280,6 +280,17 @@ class ExplainedRequest(_Object, frozen=True):
     at: Moment
 
 
+class ExplainedLimits(_Object, frozen=True):
+    """How often the token may be used, who says so, whether this request counts, and what is left now."""
+
+    requests: int
+    period: int
+    side: Literal["token", "settings"]
+    counted: bool
+    left: int | msgspec.UnsetType = msgspec.UNSET
+    wait: int | msgspec.UnsetType = msgspec.UNSET
+
+
 class Explained(_Object, frozen=True):
     """Why a request would pass or not, and the least change that would let it pass."""
 
@@ -288,6 +299,7 @@ class Explained(_Object, frozen=True):
     remedy: str
     policies: tuple[ExplainedPolicy, ...]
     request: ExplainedRequest
+    limits: ExplainedLimits | msgspec.UnsetType = msgspec.UNSET
     reason: str | msgspec.UnsetType = msgspec.UNSET
     status: int | msgspec.UnsetType = msgspec.UNSET
     code: int | msgspec.UnsetType = msgspec.UNSET

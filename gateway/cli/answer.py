@@ -231,6 +231,15 @@ class Explained(msgspec.Struct, frozen=True):
         ip: str = ""
         at: str = ""
 
+    class Limits(msgspec.Struct, frozen=True):
+        """How often the token may be used, and what is left of that; no `left`: it was asked about another moment."""
+
+        requests: int
+        period: int
+        side: str
+        counted: bool
+        left: int | None = None
+
     class Result(msgspec.Struct, frozen=True):
         """The decision; `reason` is there unless it is allowed."""
 
@@ -240,6 +249,7 @@ class Explained(msgspec.Struct, frozen=True):
         policies: tuple["Explained.Policy", ...] = ()
         reason: str = ""
         remedy: str = ""
+        limits: "Explained.Limits | None" = None
 
     raw: dict[str, Any]
     result: Result

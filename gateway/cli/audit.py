@@ -12,7 +12,7 @@ from rich.text import Text
 from gateway.cli.answer import AuditPage, ShownEntry
 from gateway.cli.caller import caller_of
 from gateway.cli.client import TokenApiClient
-from gateway.cli.failure import fail, say
+from gateway.cli.failure import INTERRUPTED, fail, say
 from gateway.cli.moment import parse_moment
 from gateway.cli.printable import printable
 from gateway.cli.refusal import answered
@@ -20,8 +20,6 @@ from gateway.cli.table import WIDE, accept_any_text, console, print_json_line
 from gateway.cli.token_flag import Config
 from gateway.tokens.timestamp import format_timestamp
 
-INTERRUPTED: Final = 130
-"""The exit code of what Ctrl-C ended: 128 + SIGINT, as a shell has it."""
 LATEST: Final = 100
 """Entries that people see who do not say since when."""
 POLL_INTERVAL: Final = 1.0
@@ -59,11 +57,11 @@ def audit(  # noqa: PLR0913 - a flag each
     filters = _filters(token, since, time.time())
     show = _show_json if json else _show_lines()
     latest = LATEST if since is None and not json else None
-    try:
-        with answered():
+    with answered():
+        try:
             caller_of(context, config).talk(lambda api: tell(api, filters, show, latest=latest, follow=follow))
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def _filters(token: str | None, since: str | None, now: float) -> Filters:

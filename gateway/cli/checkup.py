@@ -4,8 +4,7 @@ import asyncio
 import os
 import resource
 import stat
-import time
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +17,12 @@ from gateway.catalog.document import CatalogError
 from gateway.settings import Settings, SettingsError
 from gateway.store.embedded import EmbeddedError
 from gateway.store.redis_store import RedisStore, StoreRefused
+from gateway.telemetry.tracing import is_wanted, obstacle
 
 _AHEAD: Final = 1.0
 """Seconds by which two clocks of a fleet may well differ."""
 _FAR_AHEAD: Final = 30.0
+_NO_UPSTREAM: Final = "write [upstreams.NAME] with its targets into the settings; NAME is an API of the policies"
 _FILES_BESIDE: Final = 256
 """Descriptors that a worker needs beside its clients' and its upstreams'."""
 
@@ -54,10 +55,14 @@ class StoreAnswers(msgspec.Struct, frozen=True):
     frozen: bool
 
 
-def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
-    """What all checks find, one after the other. `config`: the file that the settings came from, if it is known."""
+def examine(
+    settings: Settings, config: Path | None, values: Sequence[tuple[str, Path]], clock: Callable[[], float]
+) -> Iterator[Finding]:
+    """What all checks find, one after the other. `config`: the file that the settings came from, if it is known;
+    `values`: keys whose value came from a file, and that file; `clock`: Unix seconds by this machine.
+    """
     yield from _program(settings)
-    yield from _files(settings, config)
+    yield from _files(settings, config, values)
     plan: Plan | None = None
     try:
         plan = make_plan(settings)
@@ -65,7 +70,7 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
         yield Finding("policies", Status.ERROR, str(error), "mend the file that is named; `zonegate policy check`")
     else:
         yield Finding("policies", Status.OK, f"{len(plan.catalog.public.routes)} routes, {len(plan.catalog.apis)} APIs")
-    yield from _store(settings)
+    yield from _store(settings, clock)
     if plan is not None:
         yield from _upstreams(settings, plan)
 
@@ -76,6 +81,7 @@ def _program(settings: Settings) -> Iterator[Finding]:
     except StartError as error:
         yield Finding("program", Status.ERROR, str(error), "pip install --force-reinstall --only-binary :all: aiohttp")
     yield judge_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1], settings)
+    yield from judge_tracing(os.environ)
 
 
 def judge_open_files(limit: int, settings: Settings) -> Finding:
@@ -88,6 +94,17 @@ def judge_open_files(limit: int, settings: Settings) -> Finding:
     return Finding("open files", Status.WARNING, f"{limit} may be open, and {wanted} may be wanted", remedy)
 
 
+def judge_tracing(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether there will be the traces that `environ` asks for; nothing where it asks for none."""
+    if not is_wanted(environ):
+        return
+    why_not, _, remedy = obstacle(environ).partition(": ")
+    if why_not:
+        yield Finding("tracing", Status.WARNING, f"asked for, and there are no traces: {why_not}", remedy)
+    else:
+        yield Finding("tracing", Status.OK, "spans are sent by OTLP over HTTP")
+
+
 def _limit(limit: int) -> str:
     return "any number" if limit == resource.RLIM_INFINITY else str(limit)
 
@@ -95,8 +112,8 @@ def _limit(limit: int) -> str:
 # Files.
 
 
-def _files(settings: Settings, config: Path | None) -> Iterator[Finding]:
-    found = list(_faults_of_files(settings, config))
+def _files(settings: Settings, config: Path | None, values: Sequence[tuple[str, Path]]) -> Iterator[Finding]:
+    found = [*_faults_of_files(settings, config), *_faults_of_values(values)]
     yield from found or [Finding("files", Status.OK, "settings, data and keys are their owner's")]
 
 
@@ -109,6 +126,11 @@ def _faults_of_files(settings: Settings, config: Path | None) -> Iterable[Findin
         yield from judge_file(f"{section}.tls.key", _path(getattr(settings, section).tls.key), Status.ERROR)
     for name, upstream in settings.upstreams.items():
         yield from judge_file(f"upstreams.{name}.tls.key", _path(upstream.tls.key), Status.ERROR)
+
+
+def _faults_of_values(values: Iterable[tuple[str, Path]]) -> Iterator[Finding]:
+    for key, path in values:
+        yield from judge_file(key, path, Status.ERROR)  # whoever keeps a value in a file of its own keeps it a secret
 
 
 def _path(text: str) -> Path | None:
@@ -137,10 +159,10 @@ def judge_file(key: str, path: Path | None, when_read: Status) -> Iterator[Findi
 # The store.
 
 
-def _store(settings: Settings) -> Iterator[Finding]:
+def _store(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
     where = "embedded" if settings.store.url.reveal() == "embedded" else "of store.url"
     try:
-        answers = ask_store(settings, _asked)
+        answers = ask_store(settings, lambda store: _asked(store, clock))
     except (SettingsError, EmbeddedError, StoreRefused) as error:
         yield Finding("store", Status.ERROR, str(error), "see store.url, store.pepper and store.data_dir")
     except StoreUnavailable as error:
@@ -150,14 +172,14 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield from judge_store(answers, settings)
 
 
-async def _asked(store: RedisStore) -> StoreAnswers:
+async def _asked(store: RedisStore, clock: Callable[[], float]) -> StoreAnswers:
     evicts = await store.eviction()
     concerns = [concern for concern in await store.concerns() if evicts is None or concern != evicts]
-    before = time.time()
+    before = clock()
     async with store.using() as clients:
         reader: Any = clients.reader
         seconds, micros = await reader.time()
-        after = time.time()
+        after = clock()
         info = await reader.info("replication") if store.primary.replicated else {}
         meta = await store.meta(clients)
     there = seconds + micros / 1e6
@@ -216,7 +238,7 @@ def judge_clock(ahead: float) -> Finding:
 
 def _upstreams(settings: Settings, plan: Plan) -> Iterator[Finding]:
     if not settings.upstreams:
-        yield Finding("upstreams", Status.WARNING, "there are none: only the token API is served", "[upstreams.NAME]")
+        yield Finding("upstreams", Status.WARNING, "there are none: only the token API is served", _NO_UPSTREAM)
         return
     yield from asyncio.run(_gathered([_reached(name, settings, plan) for name in settings.upstreams]))
 

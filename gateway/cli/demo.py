@@ -167,7 +167,9 @@ def demo(
 ) -> None:
     """Start a store, a demo API, and the gateway in front of it, with a first token and curl lines to paste.
 
-    A second start finds its tokens again. Example: [bold]zonegate demo --port 8090[/bold]
+    A second start finds its tokens again.
+
+    Example: [bold]zonegate demo --port 8090[/bold]
     """
     configure_logs("auto", "info" if sys.stderr.isatty() else "warning")
     credential = secrets.token_hex(16)

@@ -1,5 +1,6 @@
 """`zonegate doctor`: what is wrong with settings, store, upstreams and machine, and what mends it."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +15,18 @@ from gateway.cli.failure import REFUSED
 from gateway.cli.printable import printable
 from gateway.cli.table import accept_any_text, print_json
 from gateway.cli.token_flag import Config, Json
-from gateway.settings import PLACES, SettingsError
+from gateway.settings import PLACES, SettingsError, environment, value_files
 from gateway.telemetry.logs import configure_logs
 
+_MEND_SETTINGS: Final = "mend what is named, or name another file by --config; docs/settings.md has all keys"
 _WIDEST: Final = max(len(status) for status in Status)
 
 
 def doctor(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Look at all that a gateway needs, and say what mends what is wrong. It changes nothing.
 
-    Each line is ok, warning or error; exit code 1 if there is an error.
+    Each line is ok, warning or error; exit code 1 if there is an error. With --json: {"healthy", "checks"}, each check
+    with "check", "status", "message" and "remedy".
 
     Example: [bold]zonegate doctor --config zonegate.toml[/bold]
     """
@@ -38,7 +41,7 @@ def doctor(context: typer.Context, json: Json = False, config: Config = None) ->
         print_json({"healthy": healthy, "checks": msgspec.to_builtins(found)})
     else:
         counted = Counter(finding.status for finding in found)
-        typer.echo(f"{counted[Status.ERROR]} errors, {counted[Status.WARNING]} warnings.")
+        typer.echo(f"{_count(counted[Status.ERROR], 'error')}, {_count(counted[Status.WARNING], 'warning')}.")
     if not healthy:
         raise typer.Exit(REFUSED)
 
@@ -48,11 +51,15 @@ def _examined(context: typer.Context, config: Path | None) -> Iterator[Finding]:
     try:
         settings = settings_of(context, config)
     except SettingsError as error:
-        yield Finding("settings", Status.ERROR, str(error), "mend the key that is named; docs/settings.md has them all")
+        yield Finding("settings", Status.ERROR, str(error), _MEND_SETTINGS)
         return
     configure_logs(settings.log.format, "error")
     yield Finding("settings", Status.OK, f"{file or 'the defaults'}")
-    yield from examine(settings, file)
+    yield from examine(settings, file, value_files(config or context.find_root().obj, environment()), time.time)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _print(finding: Finding) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -14,8 +14,10 @@ from gateway.settings import SettingsError
 from gateway.store.embedded import EmbeddedError
 from gateway.store.redis_store import StoreRefused
 
-REFUSED = 1
-WRONG_USE = 2
+REFUSED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+"""Ctrl-C ended it: 128 + SIGINT, as a shell has it."""
 
 
 def say(message: str) -> None:

@@ -9,9 +9,8 @@ import typer
 
 from gateway.access.ports import Conflict
 from gateway.app import ask_store
-from gateway.cli.audit import INTERRUPTED
 from gateway.cli.caller import settings_of
-from gateway.cli.failure import fail, told
+from gateway.cli.failure import INTERRUPTED, fail, told
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.store.redis_store import RedisStore

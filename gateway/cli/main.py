@@ -14,12 +14,13 @@ from gateway import __version__
 from gateway.app import initialise
 from gateway.app import serve as run_gateway
 from gateway.cli.address import BadAddress, url_of
-from gateway.cli.audit import INTERRUPTED, audit
+from gateway.cli.audit import audit
 from gateway.cli.caller import settings_of
+from gateway.cli.commands import Commands
 from gateway.cli.completion import completion
 from gateway.cli.demo import demo
 from gateway.cli.doctor import doctor
-from gateway.cli.failure import REFUSED, WRONG_USE, fail, help_without_command, say, told
+from gateway.cli.failure import INTERRUPTED, REFUSED, WRONG_USE, fail, help_without_command, say, told
 from gateway.cli.freeze import freeze, thaw
 from gateway.cli.owner import owner as owner_commands
 from gateway.cli.policy import policy as policy_commands
@@ -34,9 +35,8 @@ from gateway.tokens.representation import show_token
 # A pipe that nobody reads, a full disk, a terminal that is gone.
 _OUTPUT_FAILED = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
-app = typer.Typer(
+app = Commands(
     name="zonegate",
-    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -149,8 +149,10 @@ def main() -> None:
         fail_with(f"standard output: {error.strerror}; what was asked for may have been done")
     except typer.TyperException as wrong:
         context = getattr(wrong, "ctx", None)
-        hint = f" See `{context.command_path} --help`." if context else ""
-        fail_with(f"{wrong.format_message()}{hint}", WRONG_USE)
+        message = wrong.format_message()
+        stop = "" if message.endswith((".", "?")) else "."
+        hint = f"{stop} See `{context.command_path} --help`." if context else ""
+        fail_with(f"{message}{hint}", WRONG_USE)
     except typer.Abort:
-        sys.exit(REFUSED)
+        fail_with("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,7 @@ import typer
 from gateway.cli.answer import OwnerAnswer, OwnerName
 from gateway.cli.caller import caller_of, template_of
 from gateway.cli.client import TokenApiClient
+from gateway.cli.commands import Commands
 from gateway.cli.failure import fail, help_without_command
 from gateway.cli.policy_draft import Facts, draft_policies
 from gateway.cli.printable import printable
@@ -39,7 +40,7 @@ from gateway.cli.token_flag import (
     flags,
 )
 
-owner = typer.Typer(invoke_without_command=True)
+owner = Commands()
 
 _OWNER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 

@@ -2,6 +2,7 @@
 
 import typer
 
+from gateway.cli.commands import Commands
 from gateway.cli.failure import help_without_command
 from gateway.cli.policy_check import check
 from gateway.cli.policy_explain import explain
@@ -9,7 +10,7 @@ from gateway.cli.policy_import import import_openapi_
 from gateway.cli.policy_trial import try_cases
 from gateway.cli.table import accept_any_text
 
-policy = typer.Typer(invoke_without_command=True)
+policy = Commands()
 
 
 @policy.callback()

@@ -61,6 +61,13 @@ def explain(  # noqa: PLR0913 - a flag each
         screen.print(line)
 
 
+def _of(limits: Explained.Limits) -> str:
+    whose = "token" if limits.side == "token" else "settings"
+    left = f", {limits.left} left" if limits.left is not None else ""
+    rest = "" if limits.counted else "; not counted here"
+    return f"      limits of the {whose}: {limits.requests} in {limits.period} s{left}{rest}"
+
+
 def lines_of(result: Explained.Result) -> list[Text]:
     """The decision, a line for each policy, and the least change."""
     allowed = result.decision == "allow"
@@ -76,6 +83,8 @@ def lines_of(result: Explained.Result) -> list[Text]:
         mark = "x" if policy.covers else " "
         whose = f"{policy.side}'s policy {count[policy.side]}"
         found.append(Text(printable(f"  [{mark}] {whose} ({policy.effect}): {policy.why}")))
+    if result.limits is not None:
+        found.append(Text(_of(result.limits)))
     if result.remedy:
         found.append(Text(printable(f"To allow it: {result.remedy}")))
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -25,6 +25,8 @@ from gateway.cli.policy_openapi import (
 )
 from gateway.cli.policy_set import compile_set, read_set
 from gateway.cli.printable import printable
+from gateway.cli.progress import bar
+from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config
 
 LARGEST: Final = 16 * 1024 * 1024
@@ -45,6 +47,9 @@ def import_openapi_(  # noqa: PLR0913 - a flag each
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write here; else on standard output.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over OUT if it is there.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print as JSON what was found, and what was left out; needs --output.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Make routes of an OpenAPI document; what cannot be decided is listed, and left out: it stays closed.
@@ -52,13 +57,12 @@ def import_openapi_(  # noqa: PLR0913 - a flag each
     Example: [bold]zonegate policy import-openapi openapi.json --name things -o policies/apis/things.toml[/bold]
     """
     _check_name(name)
+    if json and output is None:
+        fail("--json: standard output has the routes themselves: --output names a file for them")
     with told():
         settings = settings_of(context, config)
         catalog = compile_set(read_set(settings.policies.dir), settings.listen.prefix)
-    try:
-        document = parse_openapi(_text(file))
-    except NotOpenApi as error:
-        fail(f"'{printable(str(file))}': {printable(str(error))}")
+    document = _document(file)
     if prefix is None:
         prefix = prefix_of(document)
     elif fault := fault_in_prefix(prefix):
@@ -67,12 +71,17 @@ def import_openapi_(  # noqa: PLR0913 - a flag each
     reserved = [
         tuple(None if segment is None else segment.decode() for segment in path) for path in reserved_paths(tuple(own))
     ]
-    found = import_openapi(document, catalog.groups, prefix, _taken(catalog, name), reserved)
+    with bar("Making routes") as progress:
+        found = import_openapi(document, catalog.groups, prefix, _taken(catalog, name), reserved, progress=progress)
     text = write_api(name, found)
     if len(text) > LARGEST_POLICY_FILE:
         fail(f"'{printable(str(file))}': its routes take more than {LARGEST_POLICY_FILE // 1024 // 1024} MiB", REFUSED)
     _write(text, output, force=force)
-    _tell(found)
+    if json:
+        left_out = msgspec.to_builtins(found.left_out)
+        print_json({"operations": found.operations, "routes": len(found.routes), "left_out": left_out})
+    else:
+        _tell(found)
 
 
 def _check_name(name: str) -> None:
@@ -82,6 +91,14 @@ def _check_name(name: str) -> None:
         fail(f"--name '{printable(name)}': a to z, 0 to 9 and - between them, at most 64 characters")
     if name == TOKEN_API:
         fail(f"--name {name}: that is the token API's")
+
+
+def _document(file: Path) -> dict[str, Any]:
+    with bar("Reading") as _:
+        try:
+            return parse_openapi(_text(file))
+        except NotOpenApi as error:
+            fail(f"'{printable(str(file))}': {printable(str(error))}")
 
 
 def _text(file: Path) -> str:

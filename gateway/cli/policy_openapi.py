@@ -8,7 +8,7 @@ cannot be decided is left out, since what no route opens stays closed.
 import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -131,18 +131,21 @@ def fault_in_prefix(prefix: str) -> str | None:
     return next((fault for segment in prefix[1:].split("/") if (fault := fault_in_segment(segment.encode()))), None)
 
 
-def import_openapi(
+def import_openapi(  # noqa: PLR0913 - the document, and what is there already
     document: Mapping[str, Any],
     groups: PermissionGroups,
     prefix: str,
     taken: Mapping[tuple[Shape, str], str],
     reserved: Sequence[Shape],
+    *,
+    progress: Callable[[int, int], None] = lambda _, __: None,
 ) -> Imported:
     """The routes of `document` behind `prefix`.
 
-    `taken`: shapes and methods that other APIs' routes have, and whose; `reserved`: shapes under which nobody's lie.
+    `taken`: shapes and methods that other APIs' routes have, and whose; `reserved`: shapes under which nobody's lie;
+    `progress` is told how many paths are done, and of how many.
     """
-    return _Importer(document, groups, prefix, taken, reserved).all()
+    return _Importer(document, groups, prefix, taken, reserved).all(progress)
 
 
 class _Importer:
@@ -165,9 +168,11 @@ class _Importer:
         self.left_out: list[LeftOut] = []
         self.operations = 0
 
-    def all(self) -> Imported:
+    def all(self, progress: Callable[[int, int], None]) -> Imported:
         found: list[ImportedRoute] = []
-        for path, item in self.document.get("paths", {}).items():
+        paths = self.document.get("paths", {})
+        for count, (path, item) in enumerate(paths.items()):
+            progress(count, len(paths))
             found += self.routes(path, item)
         info = self.document.get("info")
         title = info.get("title", "") if isinstance(info, dict) else ""

@@ -12,6 +12,7 @@ from gateway.cli.failure import REFUSED, fail, told
 from gateway.cli.policy_case import CaseFile, as_fault, read_cases
 from gateway.cli.policy_set import TESTS, compile_set, read_set
 from gateway.cli.printable import printable
+from gateway.cli.progress import Told, bar
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.settings import Settings
@@ -35,9 +36,9 @@ def try_cases(
 
     Example: [bold]zonegate policy test policies/tests/dns.toml[/bold]
     """
-    with told():
+    with told(), bar("Judging cases") as progress:
         settings = settings_of(context, config)
-        found = _judged(settings, files or [], directory)
+        found = _judged(settings, files or [], directory, progress)
     failed = [(cases.file, case) for cases in found for case in cases.cases if not case.holds]
     count = sum(len(cases.cases) for cases in found)
     if json:
@@ -61,11 +62,13 @@ def try_cases(
         raise typer.Exit(REFUSED)
 
 
-def _judged(settings: Settings, files: list[Path], directory: Path | None) -> list[CaseFile]:
+def _judged(settings: Settings, files: list[Path], directory: Path | None, progress: Told) -> list[CaseFile]:
     """The cases of all files, each judged by its policies. Raises CatalogError, SettingsError."""
     catalogs: dict[str, Catalog] = {}
     found = []
-    for path in files or _all_of(str(directory or settings.policies.dir)):
+    paths = files or _all_of(str(directory or settings.policies.dir))
+    for count, path in enumerate(paths):
+        progress(count, len(paths))
         if not path.is_file():
             what = "not a file of cases; --dir names a directory of policies" if path.exists() else "no such file"
             fail(f"'{printable(str(path))}': {what}")

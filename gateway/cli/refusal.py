@@ -9,11 +9,23 @@ import typer
 from gateway.cli.address import BadAddress
 from gateway.cli.answer import Note
 from gateway.cli.client import NoAnswer, Refused
-from gateway.cli.failure import REFUSED, WRONG_USE, fail, told
+from gateway.cli.failure import INTERRUPTED, REFUSED, WRONG_USE, fail, told
 from gateway.cli.printable import printable
 from gateway.cli.token_flag import WrongUse
 
 _PRECONDITION_FAILED: Final = 412
+_OTHER_TOKEN: Final = "set ZONEGATE_TOKEN to a token that may, or have its holder make you one"
+_REMEDIES: Final = {
+    (400, 6111): "ZONEGATE_TOKEN: set it to a secret as it was shown: zgt_<32 hex>_<49 letters and digits>",
+    (401, 1000): "ZONEGATE_TOKEN: rolled, ended, disabled, or another gateway's: `zonegate token list` with another "
+    "token tells; `zonegate init --recover` makes one where there is none",
+    (403, 9109): "ask from an address that the token allows; `zonegate token edit ID --ip CIDR` there allows another",
+    (403, 10000): _OTHER_TOKEN,
+    (404, 7003): "ZONEGATE_URL: the gateway's base URL ends with its prefix, as in http://127.0.0.1:8080/client/v4",
+}
+"""What mends a refusal of the gateway, by its status and its innermost code: what the caller of an API has no business
+to know, a person at this command does.
+"""
 
 Done = TypeVar("Done")
 
@@ -25,9 +37,16 @@ def _in_words(note: Note) -> str:
 
 
 def refusal_in_words(refused: Refused) -> list[str]:
-    """A line for each error, then for each message."""
+    """A line for each error, then for each message; the last says what mends it, too."""
     errors = [printable(_in_words(note)) for note in refused.errors] or [f"refused with status {refused.status}"]
-    return errors + [printable(_in_words(note)) for note in refused.messages]
+    messages = [printable(_in_words(note)) for note in refused.messages]
+    *lines, last = errors + messages
+    remedies = dict.fromkeys(_REMEDIES.get((refused.status, _innermost(note))) for note in refused.errors)
+    return [*lines, ": ".join([last, *filter(None, remedies)])]
+
+
+def _innermost(note: Note) -> int:
+    return _innermost(note.error_chain[-1]) if note.error_chain else note.code
 
 
 def fail_all(lines: Iterable[str], code: int = WRONG_USE) -> NoReturn:
@@ -64,3 +83,5 @@ def answered() -> Iterator[None]:
         fail(str(error), REFUSED)
     except Refused as refused:
         fail_all(refusal_in_words(refused), REFUSED)
+    except KeyboardInterrupt:
+        fail("interrupted: a change may have been made or not; look before you repeat it", INTERRUPTED)

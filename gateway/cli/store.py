@@ -5,22 +5,21 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Final
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gateway.access.ports import StoreUnavailable
 from gateway.app import ask_store
-from gateway.cli.audit import INTERRUPTED
 from gateway.cli.caller import settings_of
-from gateway.cli.failure import REFUSED, fail, help_without_command, told
+from gateway.cli.commands import Commands
+from gateway.cli.failure import INTERRUPTED, REFUSED, fail, help_without_command, told
 from gateway.cli.printable import printable
+from gateway.cli.progress import Told, bar
 from gateway.cli.table import accept_any_text, print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.settings import Settings
@@ -31,11 +30,10 @@ from gateway.telemetry.logs import configure_logs
 from gateway.tokens.digest import Peppers
 from gateway.tokens.timestamp import format_timestamp
 
-store = typer.Typer(invoke_without_command=True)
+store = Commands()
 
 _STANDARD: Final = Path("-")
 _File = Annotated[Path, typer.Argument(metavar="FILE|-", dir_okay=False)]
-_Told = Callable[[int, int], None]
 
 
 @store.callback()
@@ -62,10 +60,10 @@ def check(
 
     Example: [bold]zonegate store check --repair[/bold]
     """
-    with told(), _about(""), _bar("Looking at all keys") as bar:
+    with told(), _about(""), bar("Looking at all keys") as progress:
         settings = _settings(context, config)
         report = ask_store(
-            settings, lambda opened: consistency.check(opened, repair=repair, clock=time.time, progress=bar)
+            settings, lambda opened: consistency.check(opened, repair=repair, clock=time.time, progress=progress)
         )
     if json:
         print_json({"consistent": report.consistent} | msgspec.to_builtins(report))
@@ -114,8 +112,8 @@ def export(
     """
     if json and file == _STANDARD:
         fail("--json: standard output has the copy itself")
-    with told(), _about("" if file == _STANDARD else f"{file}.part"), _bar("Copying") as bar:
-        exported = _export(_settings(context, config), file, bar, force=force)
+    with told(), _about("" if file == _STANDARD else f"{file}.part"), bar("Copying") as progress:
+        exported = _export(_settings(context, config), file, progress, force=force)
     if json:
         print_json(msgspec.to_builtins(exported))
     else:
@@ -124,15 +122,15 @@ def export(
         raise typer.Exit(REFUSED)
 
 
-def _export(settings: Settings, file: Path, bar: _Told, *, force: bool) -> Exported:
+def _export(settings: Settings, file: Path, progress: Told, *, force: bool) -> Exported:
     created = format_timestamp(int(time.time()))
     if file == _STANDARD:
         copy = sys.stdout.buffer
-        return ask_store(settings, lambda opened: backup.export(opened, copy, created=created, progress=bar))
+        return ask_store(settings, lambda opened: backup.export(opened, copy, created=created, progress=progress))
     with backup.writing(file, force=force) as opened_file:
         return ask_store(
             settings,
-            lambda opened: backup.export(opened, opened_file, created=created, resume=True, progress=bar),
+            lambda opened: backup.export(opened, opened_file, created=created, resume=True, progress=progress),
         )
 
 
@@ -178,16 +176,16 @@ def import_(  # noqa: PLR0913 - a flag each
     name = "standard input" if file == _STANDARD else str(file)
     with told(), _about(name), _opened(file) as opened_file:
         settings = _settings(context, config)
-        with _bar("Checking the file") as bar:
-            checked = _verify(opened_file, name, settings, bar)
+        with bar("Checking the file") as progress:
+            checked = _verify(opened_file, name, settings, progress)
         if checked.useless and not unknown_peppers:
             fail(
                 f"store.pepper: {_count(checked.useless, 'token')} of the file cannot work without "
                 f"{printable(' '.join(checked.peppers))}: set it, or say --unknown-peppers. Nothing was written",
                 REFUSED,
             )
-        with _bar("Importing") as bar:
-            loaded = _import(settings, opened_file, bar, overwrite=overwrite)
+        with bar("Importing") as progress:
+            loaded = _import(settings, opened_file, progress, overwrite=overwrite)
     if json:
         counts = {"owners": checked.owners, "tokens": checked.tokens, "zones": checked.zones}
         print_json(counts | msgspec.to_builtins(loaded))
@@ -197,18 +195,18 @@ def import_(  # noqa: PLR0913 - a flag each
         raise typer.Exit(REFUSED)
 
 
-def _verify(file: IO[bytes], name: str, settings: Settings, bar: _Told) -> Checked:
+def _verify(file: IO[bytes], name: str, settings: Settings, progress: Told) -> Checked:
     try:
-        return backup.verify(file, Peppers(settings.store.pepper).keys, bar)
+        return backup.verify(file, Peppers(settings.store.pepper).keys, progress)
     except BackupError as error:
         raise BackupError(f"{name}: {error}") from None
 
 
-def _import(settings: Settings, file: IO[bytes], bar: _Told, *, overwrite: bool) -> Loaded:
+def _import(settings: Settings, file: IO[bytes], progress: Told, *, overwrite: bool) -> Loaded:
     try:
         return ask_store(
             settings,
-            lambda opened: backup.load(opened, file, overwrite=overwrite, clock=time.time, progress=bar),
+            lambda opened: backup.load(opened, file, overwrite=overwrite, clock=time.time, progress=progress),
         )
     except StoreUnavailable as error:
         fail(f"store.url: {error}; what was written stays, and the same command goes on", REFUSED)
@@ -256,18 +254,6 @@ def _about(name: str) -> Iterator[None]:
         fail(printable(f"{error.filename or name}: {error.strerror or error}"), REFUSED)
     except KeyboardInterrupt:
         fail("interrupted: the same command goes on", INTERRUPTED)
-
-
-@contextmanager
-def _bar(text: str) -> Iterator[_Told]:
-    """A bar on a terminal's standard error; told how much is done, and of how much."""
-    if not sys.stderr.isatty():
-        yield lambda _, __: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:

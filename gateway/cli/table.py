@@ -176,6 +176,24 @@ def owner_table(owners: Iterable[ShownOwner]) -> Table:
     return table
 
 
+def owner_blocks(owners: Iterable[ShownOwner]) -> Table:
+    """What `owner_table` has, one thing below the other: for a terminal that is too narrow for a row."""
+    blocks = Table.grid()
+    blocks.add_column(overflow="fold")
+    for owner in owners:
+        status = (printable(owner.status), _STYLES.get(owner.status, ""))
+        blocks.add_row(Text.assemble(f"{printable(owner.kind)} {printable(owner.id)}  ", status))
+        blocks.add_row(Text(f"  {printable(owner.name)}"))
+    return blocks
+
+
+def owner_list(owners: Sequence[ShownOwner], screen: Console) -> Table:
+    """The table, if each of its rows has room in one line of `screen`; else the blocks."""
+    table = owner_table(owners)
+    wanted = screen.measure(table, options=screen.options.update(width=_UNBOUNDED)).maximum
+    return table if wanted <= screen.width else owner_blocks(owners)
+
+
 def owner_sheet(owner: ShownOwner) -> Table:
     """All of one owner: what its tokens may do at most."""
     sheet = Table.grid(padding=(0, 2))
@@ -241,7 +259,8 @@ def print_owners(answers: Iterable[OwnerAnswer], *, as_json: bool) -> None:
     if as_json:
         print_json([answer.raw for answer in answers])
     else:
-        console().print(owner_table(answer.owner for answer in answers))
+        screen = console()
+        screen.print(owner_list([answer.owner for answer in answers], screen))
 
 
 def print_owner(answer: OwnerAnswer, *, as_json: bool) -> None:

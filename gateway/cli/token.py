@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli.answer import Answer
 from gateway.cli.caller import caller_of
+from gateway.cli.commands import Commands
 from gateway.cli.failure import help_without_command
 from gateway.cli.moment import SPANS, parse_span
 from gateway.cli.printable import printable
@@ -18,7 +19,7 @@ from gateway.cli.token_flag import ACCOUNT_OWNED, Config, Json, TokenId, WrongUs
 from gateway.cli.token_leaked import leaked
 from gateway.tokens.validation import LONGEST_OVERLAP
 
-token = typer.Typer(invoke_without_command=True)
+token = Commands()
 
 
 @token.callback()

@@ -94,7 +94,7 @@ def create(  # noqa: PLR0913 - a flag each
             typer.echo(f'The token "{printable(draft.name)}"', err=json)
             for line in summarise(draft, facts.groups):
                 typer.echo(f"  {printable(line)}", err=json)
-        if asks and not typer.confirm("Create this token?", err=json):
+        if asks and not _agreed(err=json):
             typer.echo("Nothing was created.", err=json)
             raise typer.Exit(REFUSED)
         answer, secret = caller.talk(lambda client: client.create(body))
@@ -103,3 +103,11 @@ def create(  # noqa: PLR0913 - a flag each
         return
     typer.echo(f"\nCreated token {printable(answer.token.id)}. Its secret:")
     typer.echo("\n".join(secret_lines(caller.url, secret, caller.account)))
+
+
+def _agreed(*, err: bool) -> bool:
+    try:
+        return typer.confirm("Create this token?", err=err)
+    except typer.Abort:  # Ctrl-C, Ctrl-D: no answer is no
+        typer.echo(err=err)
+        return False

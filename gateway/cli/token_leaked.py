@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 import typer
 
 from gateway.cli.address import parse_token, parse_url, url_of
 from gateway.cli.caller import settings_of
-from gateway.cli.client import TokenApiClient, talk
+from gateway.cli.client import Refused, TokenApiClient, talk
 from gateway.cli.failure import REFUSED, fail
 from gateway.cli.printable import printable
 from gateway.cli.refusal import answered
@@ -29,6 +30,7 @@ _IN_WORDS: Final = {
     "malformed": "is none of ours",
     "not_looked_up": "was not looked up, because too many were unknown: report it again",
 }
+_NO_PROOF: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
 _DEAD: Final = frozenset({"disabled", "already_disabled", "overlap_ended"})
 
 
@@ -51,14 +53,37 @@ def leaked(context: typer.Context, json: Json = False, config: Config = None) ->
         results: list[dict[str, Any]] = []
         for start in range(0, len(found), MOST_SECRETS):
             some = found[start : start + MOST_SECRETS]
-            bearer = parse_token(own) if own else some[0]
-            results += talk(url, bearer, partial(TokenApiClient.report_leaked, secrets=some))
+            results += _reported(url, parse_token(own), some) if own else _proved_by_one(url, some)
     if json:
         print_json(results)
     else:
         _print(results)
     if any(result.get("outcome") not in _DEAD for result in results):
         raise typer.Exit(REFUSED)
+
+
+def _reported(url: str, bearer: Sensitive, secrets: Sequence[Sensitive]) -> list[dict[str, Any]]:
+    return talk(url, bearer, partial(TokenApiClient.report_leaked, secrets=secrets))
+
+
+def _proved_by_one(url: str, secrets: Sequence[Sensitive]) -> list[dict[str, Any]]:
+    """The same, with the first for a bearer that is one: a dead one before it must not save the others."""
+    results: list[dict[str, Any]] = []
+    for at, bearer in enumerate(secrets):
+        try:
+            return results + _reported(url, bearer, secrets[at:])
+        except Refused as refused:
+            if refused.status not in _NO_PROOF:
+                raise
+            if refused.status == HTTPStatus.TOO_MANY_REQUESTS:
+                return results + [_outcome(each, "not_looked_up") for each in secrets[at:]]
+        results.append(_outcome(bearer, "unknown"))
+    return results
+
+
+def _outcome(secret: Sensitive, outcome: str) -> dict[str, Any]:
+    credential = parse_secret(secret.reveal())
+    return {"id": credential.token_id if credential else None, "outcome": outcome}
 
 
 def _found() -> Sequence[Sensitive]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.caller import caller_of
+from gateway.cli.commands import Commands
 from gateway.cli.failure import fail, help_without_command
 from gateway.cli.printable import printable
 from gateway.cli.refusal import answered
@@ -12,7 +13,7 @@ from gateway.cli.table import accept_any_text, print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.tokens.grammar import Grammar
 
-zone = typer.Typer(invoke_without_command=True)
+zone = Commands()
 
 
 def _zone_id(value: str) -> str:

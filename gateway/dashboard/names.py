@@ -1,21 +1,24 @@
 """Zones and accounts by name, as a token may see them.
 
 They come out of the lists of the served APIs, cut down as for any client that shows that token: the dashboard knows
-nothing that its user might not ask for.
+nothing that its user might not ask for. Zones and accounts that the token's own policies name are there too, though it
+may not list them.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from gateway.access.compiled import CompiledToken
 from gateway.access.decision import Allow
 from gateway.access.principal import Principal
-from gateway.catalog.api import Route, Variable
+from gateway.access.rights import Rights
+from gateway.catalog.api import Api, Route, Variable
 from gateway.catalog.target import Target
 from gateway.proxy.field_line import FieldLine
 from gateway.proxy.header_rules import Client
@@ -28,8 +31,12 @@ from gateway.tokens.owner import OwnerKind
 _PER_PAGE: Final = 1000
 _MOST_PAGES: Final = 50
 _KEPT: Final = 15.0
-"""Seconds: a form asks for a summary again and again."""
+_KEPT_INCOMPLETE: Final = 1.0
+"""Seconds: a form asks for a summary again and again. What could not be had is asked for soon, yet no faster."""
 _MOST_KEPT: Final = 64
+_MOST_NAMED: Final = 64
+"""Zones out of policies whose names are asked for, one by one."""
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 _ITSELF: Final = ("id",)
 """Where an item of a list has the name of what it is, and not of what it is about."""
 _ANY_SERVER: Final = b"localhost"
@@ -65,6 +72,13 @@ class Names(msgspec.Struct, frozen=True):
         return {account.id: account.name for account in self.accounts} | {zone.id: zone.name for zone in self.zones}
 
 
+class ZoneNames(Protocol):
+    """What upstreams call zones."""
+
+    async def name(self, api: Api, zone: str) -> str:
+        """The name of `zone`, in its canonical spelling; "" where nobody can say. Never raises."""
+
+
 class _OwnHead(msgspec.Struct, frozen=True):
     """What a list's request looks like: a `RequestHead` without fields of a client's."""
 
@@ -81,11 +95,12 @@ class _OwnHead(msgspec.Struct, frozen=True):
 class ResourceNames:
     """Asks the lists of all served APIs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks
         self,
         lists: FilteredLists,
         admission: Admission,
         routes: Sequence[Route],
+        zone_names: ZoneNames,
         *,
         scheme: str,
         clock: Callable[[], float],
@@ -94,6 +109,7 @@ class ResourceNames:
         `clock`: monotonic seconds.
         """
         self._lists = lists
+        self._zone_names = zone_names
         self._admission = admission
         lists_of_all = [(route, route.filter) for route in routes if route.filter and _path(route) is not None]
         self._zones = [route for route, cut in lists_of_all if cut.zone == _ITSELF]
@@ -128,6 +144,7 @@ class ResourceNames:
                 account = _account(route, item)
                 if account is not None and (account.id not in accounts or account.name != account.id):
                     accounts[account.id] = account.name
+        await self._add_named(token, zones, accounts)
         found = Names(
             zones=tuple(sorted(zones.values(), key=lambda zone: (zone.name, zone.api))),
             accounts=tuple(
@@ -138,12 +155,40 @@ class ResourceNames:
         self._keep(token, found)
         return found
 
+    async def _add_named(
+        self, token: CompiledToken, zones: dict[tuple[str, str], NamedZone], accounts: dict[str, str]
+    ) -> None:
+        """What the policies name, and is not known yet, is added: by its id where nobody says its name."""
+        rights, ceiling = token.rights, token.ceiling
+        for account in (*rights.accounts, *rights.zones_of):
+            accounts.setdefault(account, account)
+        apis = {route.api.name: route.api for route in self._zones}
+        named = sorted({_plain(name) for name in rights.zones})
+        missing = [
+            (api, zone)
+            for zone in named
+            for api in apis.values()
+            if (api.zone_key == "id") is (_ID.fullmatch(zone) is not None) and (api.name, zone) not in zones
+        ]
+        # An owner's ceiling is over all that its tokens are told, too.
+        asked = [each for each in missing if ceiling is not None and _may_cover(ceiling.rights, each[1])]
+        async with asyncio.TaskGroup() as group:
+            names = {
+                (api.name, zone): group.create_task(self._zone_names.name(api, api.zone(zone).name))
+                for api, zone in asked[:_MOST_NAMED]
+            }
+        for api, zone in missing:
+            task = names.get((api.name, zone))
+            name = task.result() if task is not None else ""
+            zones[api.name, zone] = NamedZone(zone, name.removesuffix(".") or zone, "", api.name)
+
     def _keep(self, token: CompiledToken, found: Names) -> None:
-        self._kept.pop(token.id, None)
+        """`found` is known for a while. What is known no more goes: of large fleets it is much."""
+        now = self._clock()
+        self._kept = {token_id: kept for token_id, kept in self._kept.items() if now < kept[1] and token_id != token.id}
         if len(self._kept) >= _MOST_KEPT:
             del self._kept[next(iter(self._kept))]
-        if not found.incomplete:
-            self._kept[token.id] = token, self._clock() + _KEPT, found
+        self._kept[token.id] = token, now + (_KEPT_INCOMPLETE if found.incomplete else _KEPT), found
 
     async def _items(self, route: Route, principal: Principal, visit: Visit) -> list[dict[str, Any]] | None:
         """The items of a list; None where it cannot be had."""
@@ -178,6 +223,17 @@ class ResourceNames:
             if cut.pages is None or body.pages is None or number >= body.pages:
                 break
         return [item for raw in found if isinstance(item := msgspec.json.decode(raw), dict)]
+
+
+def _plain(zone: str) -> str:
+    """A zone as the lists have it: a policy may write a DNS name in other ways too."""
+    return zone.removesuffix(".").lower()
+
+
+def _may_cover(rights: Rights, zone: str) -> bool:
+    """Whether `rights` have to do with `zone`, or with zones that nobody names."""
+    named = zone in rights.zones or f"{zone}." in rights.zones
+    return bool(named or rights.every_zone or rights.zones_of or rights.zones_of_any)
 
 
 def _path(route: Route) -> tuple[bytes, ...] | None:

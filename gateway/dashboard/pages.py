@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import msgspec
 import structlog
 
 from gateway.access.decision import Allow
@@ -14,10 +16,10 @@ from gateway.admin.request import invalid
 from gateway.catalog.target import Target
 from gateway.catalog.template import Template
 from gateway.dashboard.names import Names, ResourceNames
-from gateway.dashboard.static_files import StaticFiles
+from gateway.dashboard.static_files import SAFE, StaticFiles
 from gateway.dashboard.target import ROOT
 from gateway.dashboard.token_use import TokenUse
-from gateway.reason import Answer, Deny, Fault, Reason, succeed
+from gateway.reason import REFUSALS, Answer, Deny, Fault, Reason, succeed
 from gateway.server.browser import csrf_token, is_change, why_cross_site
 from gateway.server.ports import Dashboard, Visit
 from gateway.server.session import Sessions, SignedIn
@@ -34,6 +36,8 @@ _LARGEST_SIGN_IN: Final = 4096
 _TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NO_TOKEN: Final = Deny(reason=Reason.NOT_FOUND, detail="token")
 _READ: Final = ("GET", "HEAD")
+_PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""What says nothing of a session, but that it is asked at a bad time."""
 _INDEX_PATH: Final = "/dashboard/"
 
 Asked = Callable[[Visit, Principal], Awaitable[Answer | Deny]]
@@ -90,7 +94,10 @@ class Pages(Dashboard):
             case ():
                 return Answer(status=308, fields=(("Location", _INDEX_PATH), ("Cache-Control", "no-store")))
             case (b"api", b"session"):
-                return await self._by_method(visit, GET=self._session, POST=self._sign_in, DELETE=self._sign_out)
+                anybody = head.method == "POST"
+                return await self._by_method(
+                    visit, anybody=anybody, GET=self._session, POST=self._sign_in, DELETE=self._sign_out
+                )
             case (b"api", b"resources"):
                 return await self._by_method(visit, GET=self._signed_in(self._resources))
             case (b"api", b"templates"):
@@ -107,18 +114,25 @@ class Pages(Dashboard):
                     return found if head.method in _READ else Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_READ)
         return Deny(reason=Reason.NO_ROUTE, path=head.target.path.decode("ascii"))
 
-    async def _by_method(self, visit: Visit, **known: Callable[[Visit], Awaitable[Answer | Deny]]) -> Answer | Deny:
-        """What is known under the request's method is done, if our page has sent it."""
-        method = visit.head.method
-        found = known.get("GET" if method == "HEAD" else method)
+    async def _by_method(
+        self, visit: Visit, *, anybody: bool = False, **known: Callable[[Visit], Awaitable[Answer | Deny]]
+    ) -> Answer | Deny:
+        """What is known under the request's method is done, if our page has sent it. `anybody`: beside a session, the
+        token of who has none counts too.
+        """
+        asked = visit.head.method
+        found = known.get("GET" if asked == "HEAD" else asked)
         if found is None:
-            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=tuple(known))
-        if is_change(method):
+            methods = [name for method in known for name in (_READ if method == "GET" else (method,))]
+            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=tuple(methods))
+        if is_change(asked):
             sessions, head = self._sessions, visit.head
-            cookies = [sessions.cookie.value(head), sessions.visit.value(head)]
+            session, before = sessions.cookie.value(head), sessions.visit.value(head)
+            cookies = [session, before] if anybody or session is None else [session]
             if deny := why_cross_site(head, sessions.scheme, cookies):
                 return deny
-        return await found(visit)
+        answer = await found(visit)
+        return answer if isinstance(answer, Deny) else msgspec.structs.replace(answer, fields=(*answer.fields, *SAFE))
 
     def _signed_in(self, asked: Asked) -> Callable[[Visit], Awaitable[Answer | Deny]]:
         """`asked`, for who has signed in and may still be here."""
@@ -139,11 +153,15 @@ class Pages(Dashboard):
     # The session.
 
     async def _session(self, visit: Visit) -> Answer | Deny:
-        """Who has signed in; nobody is no refusal. A session that has ended is forgotten by the browser too."""
+        """Who has signed in; nobody is no refusal. A session that has ended is forgotten by the browser too, and one
+        that the browser is to forget has ended: it does not come back when its token may be used again.
+        """
         found = await self._who(visit)
         if isinstance(found, Deny):
-            if found.reason in (Reason.STORE_UNAVAILABLE, Reason.FROZEN, Reason.RATE_LIMITED):
+            if REFUSALS[found.reason].status in _PASSING:
                 return found
+            if found.reason is not Reason.MISSING_CREDENTIALS:
+                await self._sessions.end(visit.head)
             return self._nobody(visit)
         return await self._show(visit, found)
 
@@ -156,14 +174,20 @@ class Pages(Dashboard):
             return invalid(*secret)
         found = await self._sessions.sign_in(secret, visit.head, visit.address, visit.request_id)
         if isinstance(found, Deny):
-            log.info("not signed in", reason=found.reason, token=found.token_id, address=visit.ip)
+            log.info(
+                "not signed in",
+                reason=found.reason,
+                token=found.token_id,
+                address=visit.ip,
+                request_id=visit.request_id,
+            )
             return found
-        log.info("signed in", token=found.principal.token.id, address=visit.ip)
+        log.info("signed in", token=found.principal.token.id, address=visit.ip, request_id=visit.request_id)
         return await self._show(visit, found, [self._sessions.cookie.put(found.cookie)])
 
     async def _sign_out(self, visit: Visit) -> Answer | Deny:
-        await self._sessions.sign_out(visit.head)
-        return self._nobody(visit)
+        refused = await self._sessions.sign_out(visit.head, visit.address, visit.request_id)
+        return self._nobody(visit) if refused is None else refused
 
     def _nobody(self, visit: Visit) -> Answer:
         """What is said to who has not signed in; so that he can, he gets a cookie to prove that it is our page."""

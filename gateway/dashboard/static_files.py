@@ -26,13 +26,14 @@ POLICY: Final = (
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 """Content-Security-Policy: nothing from elsewhere, nothing inline, in nobody's frame."""
-_SAFE: Final = (
+SAFE: Final = (
     ("Content-Security-Policy", POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
+"""What each answer to a browser says, whatever is in it."""
 
 
 class StaticFile(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ class StaticFiles:
 def _static(name: str, body: bytes) -> StaticFile:
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     kept = "no-store" if name == INDEX else "no-cache"
-    fields = (("Content-Type", _type(name)), ("Cache-Control", kept), ("ETag", tag), *_SAFE)
+    fields = (("Content-Type", _type(name)), ("Cache-Control", kept), ("ETag", tag), *SAFE)
     return StaticFile(fields, body, tag.encode("ascii"))
 
 

@@ -144,6 +144,7 @@ class Relay:
         "_upstream_ended",
         "_where",
         "asked_at",
+        "broken",
         "sent_at",
         "upstream",
         "upstream_seconds",
@@ -175,6 +176,8 @@ class Relay:
         """From then to the final head of its answer; below 0: there is none."""
         self.upstream = ""
         """The target to which it went, as `host:port`."""
+        self.broken: Reason | None = None
+        """Why an answer that had begun did not come to its end, where that was the upstream's fault."""
 
     # Up.
 
@@ -520,9 +523,11 @@ class Relay:
         log.info("upstream failed", request_id=self._client.request_id.decode("ascii"), error=str(failed))
         self._give_up_connection(timeout=failed.timeout)
         self._state = _OVER
+        reason = Reason.UPSTREAM_TIMEOUT if failed.timeout else Reason.UPSTREAM_UNREACHABLE
         if state is _SENDING or state is _HEAD:
-            self._client.fail(Deny(reason=Reason.UPSTREAM_TIMEOUT if failed.timeout else Reason.UPSTREAM_UNREACHABLE))
+            self._client.fail(Deny(reason=reason))
         else:
+            self.broken = reason
             self._client.abort()
 
     def _leave(self) -> None:

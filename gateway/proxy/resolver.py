@@ -1,4 +1,5 @@
-"""In which account a zone lies: by an operator's pin, else as the upstream says (DESIGN 4, `resolver`).
+"""In which account a zone lies: by an operator's pin, else as the upstream says (DESIGN 4, `resolver`). And what the
+upstream calls it, for people.
 
 Both are asked when a decision turns on it, by the first of those who want to know, and for all of them. What cannot be
 found out is said to be so: whoever asks fails closed.
@@ -83,6 +84,7 @@ class ZoneResolver(ZoneAccounts):
         self._clock = clock
         self._known: _Table[str] = _Table(_MOST_KNOWN)
         self._unknown: _Table[Unknown] = _Table(_MOST_UNKNOWN)
+        self._names: _Table[str] = _Table(_MOST_UNKNOWN)
         self._asking: dict[_Zone, asyncio.Future[str | Unknown]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
 
@@ -147,18 +149,37 @@ class ZoneResolver(ZoneAccounts):
         return found, api.resolver.ttl
 
     async def _ask_upstream(self, api: Api, zone: str) -> str | Unknown:
-        resolver = api.resolver
-        path = _path(resolver, api, zone) if resolver is not None else None
-        if resolver is None or path is None:
-            return Unknown.NOT_FOUND
+        return (
+            await self._said(api, zone, api.resolver.account if api.resolver is not None else ()) or Unknown.NOT_FOUND
+        )
+
+    async def _said(self, api: Api, zone: str, keys: tuple[str, ...]) -> str:
+        """What the upstream says of `zone` under `keys`; "": nothing. Raises UpstreamFailed and msgspec.DecodeError."""
+        path = _path(api.resolver, api, zone) if api.resolver is not None else None
+        if not keys or path is None:
+            return ""
         async with self._places:
             answer = await self._ask.get(api.name, path, most=_LARGEST)
         if answer.status == HTTPStatus.NOT_FOUND:
-            return Unknown.NOT_FOUND
+            return ""
         if answer.status != HTTPStatus.OK or answer.is_encoded:
             raise UpstreamFailed(f"an answer of status {answer.status} that says nothing of the zone")
-        account = member(answer.body, resolver.account)
-        return account if isinstance(account, str) and account else Unknown.NOT_FOUND
+        found = member(answer.body, keys)
+        return found if isinstance(found, str) else ""
+
+    async def name(self, api: Api, zone: str) -> str:
+        """What the upstream calls `zone`; "" where nobody can say. Never raises. No decision turns on it."""
+        key, resolver = (api.name, zone), api.resolver
+        if resolver is None:
+            return ""
+        found = self._names.get(key, self._clock())
+        if found is None:
+            try:
+                found = await self._said(api, zone, resolver.name)
+            except (UpstreamFailed, msgspec.DecodeError):
+                found = ""
+            self._names.put(key, found, self._clock() + (resolver.ttl if found else _UNKNOWN_FOR))
+        return found
 
     def told(self, zone: str) -> None:
         """The pin of `zone` (`<api>:<zone>`) has changed; "": any may have."""

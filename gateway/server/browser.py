@@ -74,8 +74,16 @@ def why_cross_site(head: Head, scheme: str, cookies: Sequence[str | None]) -> De
     `Origin` must equal the scheme, and the host and port that were asked, whole (RFC 6454 5).
     """
     origins, shown = head.values(b"origin"), head.values(b"x-csrf-token")
-    if len(origins) != 1 or _origin(origins[0].decode("latin-1")) != (scheme, _authority(scheme, _text(head.host))):
-        return Deny(reason=Reason.CROSS_SITE, detail="its Origin is another one, or missing")
+    if (
+        not head.host
+        or len(origins) != 1
+        or _origin(origins[0].decode("latin-1")) != (scheme, _authority(scheme, _text(head.host)))
+    ):
+        return Deny(
+            reason=Reason.CROSS_SITE,
+            detail=f"its Origin is not {scheme}:// and the Host that was asked, or is missing "
+            "(behind a proxy that speaks TLS, give the admin listener a certificate: admin.tls)",
+        )
     proved = [
         len(shown) == 1 and hmac.compare_digest(shown[0], csrf_token(cookie).encode("ascii"))
         for cookie in cookies

@@ -1,12 +1,20 @@
 """One request, as it becomes known, until it is answered."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from gateway.access.decision import Allow
+from gateway.proxy.field_line import FieldLine
 from gateway.proxy.relay import Relay
 from gateway.reason import Deny
 from gateway.server.admission import label
 from gateway.server.head import Head
-from gateway.telemetry.access_log import Kind
+from gateway.telemetry.kind import Kind
+from gateway.telemetry.trace_context import Trace
 from gateway.tokens.condition import Address
+
+_LONGEST_METHOD: Final = 64
+"""Characters of a method that log and counters are told: whoever sends a longer one means us no good."""
 
 
 class Exchange:
@@ -31,6 +39,8 @@ class Exchange:
     """The target to which it went."""
     bytes_out = 0
     """Bytes that were written in answer to it."""
+    trace: Trace | None = None
+    """Its place in a trace, where it went up and requests are traced."""
     limits_told = b""
     """What the answer says of the token's limits, as lines of its head."""
 
@@ -52,6 +62,16 @@ class Exchange:
     def path(self) -> bytes | None:
         """As it was judged; None: it was not."""
         return self.head.target.path if self.head is not None else None
+
+    @property
+    def host(self) -> bytes:
+        """For which it was, as the client says; b"": it does not."""
+        return self.head.host if self.head is not None else b""
+
+    @property
+    def ordinary(self) -> Sequence[FieldLine]:
+        """Those of its fields in which a gateway has no part."""
+        return self.head.ordinary if self.head is not None else ()
 
     @property
     def token_id(self) -> str:
@@ -80,7 +100,7 @@ class Exchange:
         """What it has in common with others, for log and counters."""
         head, allow, deny = self.head, self.allow, self.deny
         return Kind(
-            head.method if head is not None else "",
+            head.method[:_LONGEST_METHOD] if head is not None else "",
             allow.route.api.name if allow is not None else deny.api if deny is not None else "",
             self.route,
             self.token_id,

@@ -28,6 +28,7 @@ from gateway.server.client_connection import ClientConnection, Waits, too_large
 from gateway.server.exchange import Exchange
 from gateway.server.head import Head, HeadReader
 from gateway.server.ports import (
+    UNCOUNTED,
     Call,
     Dashboard,
     FilteredLists,
@@ -37,6 +38,7 @@ from gateway.server.ports import (
     Refused,
     RefusedCalls,
     TokenApi,
+    Tracing,
     Visit,
 )
 from gateway.server.session import Sessions
@@ -62,10 +64,6 @@ _LONGEST_REMEMBERED: Final = 512
 _LARGE_HEAD: Final = 8 * 1024
 _LOCAL: Final = frozenset({"localhost"})
 _WEBSOCKET_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
-
-
-_UNCOUNTED: Final = frozenset({"verify", "revoke-self", "leaked"})
-"""Operations that no limit holds up: whoever looks whether his token is good does no work, and a token ends at once."""
 
 
 class Uncounted(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +130,8 @@ class Door(msgspec.Struct, frozen=True):
     dashboard: Dashboard | None = None
     sessions: Sessions | None = None
     """Whose cookies count as credentials here; None: no cookie is looked at."""
+    tracing: Tracing | None = None
+    """None: a client's trace is carried on as it is."""
     at_once: bool = True
     clock: Callable[[], float] = time.time
 
@@ -240,6 +240,8 @@ class Handler:
             exchange.upstream, exchange.upstream_seconds = relay.upstream, relay.upstream_seconds
             if relay.sent_at:
                 exchange.gateway_seconds = relay.sent_at - exchange.started
+            if relay.broken is not None and exchange.deny is None:
+                exchange.deny = Deny(reason=relay.broken)  # of which the log tells
         self._door.access_log.add(exchange)
         if exchange.head is not None and exchange.head.size > _LARGE_HEAD:
             self._door.access_log.flush()  # what waits there holds its head
@@ -282,7 +284,7 @@ class Handler:
     def _count(self, exchange: Exchange, head: Head, allow: Allow) -> Allow | Deny | Uncounted:
         """`allow`, if the limits of its token let the request go on."""
         limits = self._door.limits
-        if allow.route.operation not in _UNCOUNTED:
+        if allow.route.operation not in UNCOUNTED:
             found = limits.take(allow.principal.token) if limits is not None else Deny(reason=Reason.INTERNAL_ERROR)
             if isinstance(found, Miss):
                 return Uncounted(allow)
@@ -417,6 +419,10 @@ class Handler:
         lists, admission = self._door.lists, self._door.admission
         if lists is None or admission is None:
             return Deny(reason=Reason.INTERNAL_ERROR)
+        if self._door.tracing is not None:
+            # Several questions may come of one request: what they lead to is below the request itself.
+            exchange.trace = trace = self._door.tracing.begin(head.ordinary)
+            head = msgspec.structs.replace(head, ordinary=trace.carried(head.ordinary, trace.server))
         return await lists.answer(
             allow,
             head,
@@ -480,6 +486,9 @@ class Handler:
             body = connection.whole_body() if head.has_body else b""
         elif head.expects_continue:  # it was let go on already
             head = msgspec.structs.replace(head, expects_continue=False)
+        if door.tracing is not None:
+            exchange.trace = trace = door.tracing.begin(head.ordinary)
+            head = msgspec.structs.replace(head, ordinary=trace.carried(head.ordinary, trace.client))
         relay = door.forwarder.relay(allow, head, connection.client, connection, body=body, upgrade=upgrade)
         if isinstance(relay, Deny):
             self.refuse(connection, exchange, relay)

@@ -1,7 +1,7 @@
 """What a listener hands allowed requests to."""
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -9,6 +9,7 @@ from gateway.access.compiled import CompiledToken
 from gateway.access.decision import Allow
 from gateway.access.ports import Miss
 from gateway.catalog.target import Target
+from gateway.proxy.field_line import FieldLine
 from gateway.proxy.forward import RequestHead
 from gateway.proxy.header_rules import Client
 from gateway.proxy.listing import Passed, Still
@@ -16,6 +17,7 @@ from gateway.proxy.ports import ClientSide
 from gateway.proxy.relay import Relay
 from gateway.reason import Answer, Deny
 from gateway.server.head import Head
+from gateway.telemetry.trace_context import Trace
 from gateway.tokens.condition import Address
 
 
@@ -36,6 +38,10 @@ class TokenApi(Protocol):
         """Do what `allow.route.operation` says."""
 
 
+UNCOUNTED: Final = frozenset({"verify", "revoke-self", "leaked"})
+"""Operations that no limit holds up: whoever looks whether his token is good does no work, and a token ends at once."""
+
+
 class RateLimits(Protocol):
     """How often tokens may be used, all gateways together."""
 
@@ -49,6 +55,13 @@ class RateLimits(Protocol):
 
     def told(self, token: CompiledToken) -> bytes:
         """What an answer to `token` says of its limits, as lines of a head."""
+
+
+class Tracing(Protocol):
+    """Where it is known which trace a request belongs to."""
+
+    def begin(self, ordinary: Sequence[FieldLine]) -> Trace:
+        """The place of a request with these fields: see `telemetry.spans.Spans.begin`."""
 
 
 class Forwarder(Protocol):

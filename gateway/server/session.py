@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from gateway.access.decision import Allow
-from gateway.access.ports import StoreUnavailable
+from gateway.access.ports import Action, Actor, StoreUnavailable
 from gateway.access.principal import Principal
 from gateway.catalog.target import Target
 from gateway.reason import Deny, Limit, Reason
@@ -49,8 +49,11 @@ class SessionStore(Protocol):
     async def touch(self, digest: str, session: Session, seconds: int) -> None:
         """Put it in the place of what it was, if that is there still."""
 
-    async def end(self, digest: str) -> None:
-        """Take it away."""
+    async def end(self, digest: str) -> Session | None:
+        """Take it away; what it was, if it was there and can be read."""
+
+    async def note(self, action: Action, by: Actor, now: float) -> None:
+        """Put into the audit that somebody signed in or out."""
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -66,6 +69,11 @@ class SignedIn(msgspec.Struct, frozen=True):
 def seconds_left(session: Session, now: float) -> float:
     """For how long `session` lasts if nothing more is asked; not above 0: it has ended."""
     return min(session.seen + IDLE, session.begun + LONGEST) - now
+
+
+def session_cookie(*, tls: bool) -> Cookie:
+    """That of who has signed in, on a listener with TLS or without."""
+    return Cookie("zonegate_session", tls=tls)
 
 
 class Sessions:
@@ -95,7 +103,7 @@ class Sessions:
         self._found: OrderedDict[str, None] = OrderedDict()
         """Sessions that were there: whoever makes cookies up keeps none of these out, even from the same address."""
         self.scheme = "https" if tls else "http"
-        self.cookie = Cookie("zonegate_session", tls=tls)
+        self.cookie = session_cookie(tls=tls)
         self.visit = Cookie("zonegate_visit", tls=tls)
         """Of who has not signed in: what is asked of him has to come from our page, too."""
 
@@ -133,20 +141,10 @@ class Sessions:
         cookie = self.cookie.value(head)
         if cookie is None:
             return Deny(reason=Reason.MISSING_CREDENTIALS)
-        network, now = network_of(address), self._clock()
-        digest = stored_under(cookie)
-        if digest not in self._found and (wait := self._limit.blocks(network, now)):
-            limit = Limit(name="unknown-sessions", quota=MOST_UNKNOWN, window=int(WINDOW), wait=max(1, round(wait)))
-            return Deny(reason=Reason.RATE_LIMITED, limit=limit)
-        session = await self._store.get(digest)
-        if session is None:
-            self._found.pop(digest, None)
-            self._limit.count(network, now)
-            return _ENDED
-        self._remember(digest)
-        if seconds_left(session, now) <= 0:
-            await self._store.end(digest)
-            return _ENDED
+        digest, now = stored_under(cookie), self._clock()
+        session = await self._find(digest, address, now)
+        if isinstance(session, Deny):
+            return session
         found = await self._admission.resume(session.token_id, session.digest, address)
         if isinstance(found, Deny):
             if found.reason in _DEAD:
@@ -155,6 +153,30 @@ class Sessions:
             return found
         await self._touch(digest, session, now)
         return SignedIn(cookie, found)
+
+    async def _find(self, digest: str, address: Address | None, now: float) -> Session | Deny:
+        """The session under `digest`, if it lasts. Whoever makes cookies up costs the store only so many reads."""
+        if limited := self._limited(digest, address, now):
+            return limited
+        session = await self._store.get(digest)
+        if session is None:
+            self._not_there(digest, address, now)
+            return _ENDED
+        self._remember(digest)
+        if seconds_left(session, now) <= 0:
+            await self._store.end(digest)
+            return _ENDED
+        return session
+
+    def _limited(self, digest: str, address: Address | None, now: float) -> Deny | None:
+        if digest in self._found or not (wait := self._limit.blocks(network_of(address), now)):
+            return None
+        limit = Limit(name="unknown-sessions", quota=MOST_UNKNOWN, window=int(WINDOW), wait=max(1, round(wait)))
+        return Deny(reason=Reason.RATE_LIMITED, limit=limit)
+
+    def _not_there(self, digest: str, address: Address | None, now: float) -> None:
+        self._found.pop(digest, None)
+        self._limit.count(network_of(address), now)
 
     def _remember(self, digest: str) -> None:
         self._found.pop(digest, None)
@@ -205,11 +227,13 @@ class Sessions:
         if isinstance(allowed, Deny):
             return allowed
         now = self._clock()
+        # Written down first: nobody is in of whose coming the audit knows nothing.
+        await self._store.note(Action.SIGN_IN, _actor(found, address, request_id), now)
         cookie = self.new_value()
         begun = Session(SESSION_SCHEMA, found.token.id, found.digest, begun=int(now), seen=int(now))
         await self._store.begin(stored_under(cookie), begun, _kept(begun, now))
         self._remember(stored_under(cookie))
-        await self.sign_out(head)
+        await self.end(head)
         return SignedIn(cookie, found)
 
     async def _proved(self, secret: str, address: Address | None, request_id: str) -> Principal | Deny:
@@ -228,11 +252,41 @@ class Sessions:
             return outcome.principal
         return outcome if isinstance(outcome, Deny) else Deny(reason=Reason.FORBIDDEN)
 
-    async def sign_out(self, head: Head) -> None:
-        """The session of `head`, if it has one, is no more. Raises StoreUnavailable."""
+    async def sign_out(self, head: Head, address: Address | None, request_id: str) -> Deny | None:
+        """The session of `head`, if it has one, is no more. A Deny: whoever makes cookies up has to wait.
+
+        Raises StoreUnavailable.
+        """
+        cookie = self.cookie.value(head)
+        if cookie is None:
+            return None
+        digest, now = stored_under(cookie), self._clock()
+        if limited := self._limited(digest, address, now):
+            return limited
+        session = await self._store.end(digest)
+        if session is None:
+            self._not_there(digest, address, now)
+            return None
+        if seconds_left(session, now) <= 0:
+            return None
+        principal = await self._admission.resume(session.token_id, session.digest, address)
+        if isinstance(principal, Principal):
+            try:
+                await self._store.note(Action.SIGN_OUT, _actor(principal, address, request_id), now)
+            except StoreUnavailable as error:
+                log.warning("sign-out not in the audit", token=session.token_id, error=str(error))
+        return None
+
+    async def end(self, head: Head) -> None:
+        """The same of a session that the browser is told to forget. Raises StoreUnavailable."""
         cookie = self.cookie.value(head)
         if cookie is not None:
             await self._store.end(stored_under(cookie))
+
+
+def _actor(principal: Principal, address: Address | None, request_id: str) -> Actor:
+    token = principal.token
+    return Actor(token_id=token.id, owner=token.owner.key, address=str(address or ""), request_id=request_id)
 
 
 def _kept(session: Session, now: float) -> int:

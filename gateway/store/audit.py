@@ -1,5 +1,5 @@
 """The audit, read: the streams `{zg}:audit`, to which each change adds its entry in its own script, and
-`{zg}:audit-denied`, of refused calls, as one.
+`{zg}:audit-denied`, of refused calls and of who came to the dashboard, as one.
 
 The server numbers each stream by itself. So both may hold the same id, and what comes to one of them later may have a
 lower id than what the other holds already: an entry's name tells its stream, and who goes on with what comes later goes
@@ -26,6 +26,8 @@ _CHUNK: Final = 100
 _STREAMS: Final = (keys.AUDIT, keys.DENIED_AUDIT)
 _CHANGES, _DENIED = 0, 1
 _EVERY: Final = (_CHANGES, _DENIED)
+_NO_CHANGES: Final = frozenset({Action.DENIED.value, Action.SIGN_IN.value, Action.SIGN_OUT.value})
+"""What stands in the stream of refused calls."""
 _SUFFIXES: Final = ("", "d")
 """What an entry's name has behind its id in the stream."""
 _NAME: Final = re.compile(r"(\d{1,20})-(\d{1,20})(d?)", re.ASCII)
@@ -42,13 +44,13 @@ Place = tuple[EntryId, int]
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One change, or one refused call. A text is "" where it does not apply.
+    """One change, one refused call, or one sign-in or sign-out. A text is "" where it does not apply.
 
     `readable` False: something of it is not as this version writes it, and what was not read is missing.
     """
 
     id: str
-    """That of the stream, with a "d" behind it for a refused call."""
+    """That of the stream, with a "d" behind it for what is no change."""
     at: int | None = None
     """Milliseconds since 1970, by the server's clock."""
     action: str = ""
@@ -162,7 +164,7 @@ def _streams(query: AuditQuery) -> list[int]:
     return [
         stream
         for stream in _EVERY
-        if (not query.action or (query.action == Action.DENIED) == (stream == _DENIED))
+        if (not query.action or (query.action in _NO_CHANGES) == (stream == _DENIED))
         and (not query.entry or _parse(query.entry)[1] == stream)
     ]
 

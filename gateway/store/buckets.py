@@ -14,7 +14,8 @@ from gateway.store.failure import mapped
 from gateway.store.redis_store import RedisStore
 from gateway.tokens.rate import Grant, Rate, worth
 
-# KEYS  1 the bucket: a moment (Unix time in microseconds), and what it lacked then (seconds)
+# KEYS  1 the bucket: a moment (Unix time in microseconds), what it lacked then (seconds), and the rate of that: its
+#         requests and its period
 # ARGV  1 requests, 2 period (seconds), 3 how many are wanted, 4 what comes back (seconds)
 # Returns how many were granted, how many are left, and in how many seconds the bucket is full, and has one more.
 # A bucket that is full is not there.
@@ -24,14 +25,21 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local requests, period = tonumber(ARGV[1]), tonumber(ARGV[2])
 local wanted, back = tonumber(ARGV[3]), tonumber(ARGV[4])
 local known = redis.call('GET', KEYS[1])
-local lack, passed = 0, 0
+local lack, passed, edited = 0, 0, 1
+local kept_requests, kept_period = requests, period
 if known then
-  local at, lacked = string.match(known, '^(%S+) (%S+)$')
-  lack = tonumber(lacked)
+  local at, lacked, of, within = string.match(known, '^(%S+) (%S+) (%S+) (%S+)$')
   passed = (now - tonumber(at)) / 1000000
+  lack = math.max(tonumber(lacked) - math.max(passed, 0), 0)
+  -- The limits were edited: a request that was used remains one.
+  if tonumber(of) ~= requests or tonumber(within) ~= period then edited = of / within * period / requests end
+  lack = lack * edited
+  -- Who wants none brings back what he leased, perhaps at the rate before: the bucket keeps its own.
+  if wanted == 0 then kept_requests, kept_period = tonumber(of), tonumber(within) end
 end
-lack = math.min(math.max(lack - math.max(passed, 0) - back, 0), period)
-local there = math.floor((period - lack) * requests / period + 1e-6)
+lack = math.max(lack - back, 0)
+if wanted > 0 then lack = math.min(lack, period) end
+local there = math.max(math.floor((period - lack) * requests / period + 1e-6), 0)
 local count = math.min(wanted, math.max(1, math.floor(there / 4)), there)
 lack = lack + count * period / requests
 local left = there - count
@@ -39,9 +47,11 @@ local wait = 0
 if left == 0 then wait = lack + period / requests - period end
 if lack <= 0 then
   if known then redis.call('DEL', KEYS[1]) end
-elseif count > 0 or back > 0 or passed < 0 then
-  local bucket = string.format('%.0f %.17g', now, lack)
-  redis.call('SET', KEYS[1], bucket, 'PX', math.ceil(lack * 1000) + 1)
+elseif count > 0 or back > 0 or passed < 0 or (wanted > 0 and edited ~= 1) then
+  local kept = lack
+  if wanted == 0 then kept = lack / edited end
+  local bucket = string.format('%.0f %.17g %.0f %.0f', now, kept, kept_requests, kept_period)
+  redis.call('SET', KEYS[1], bucket, 'PX', math.ceil(kept * 1000) + 1)
 end
 return {count, left, string.format('%.17g', lack), string.format('%.17g', wait)}
 """

@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 SOON: Final = 7 * 86400
 """Seconds before its end."""
 _INTERVAL: Final = 600.0
+_RETRY: Final = 5.0
+"""Seconds to the next look where the store did not answer: it may only just begin."""
 _AT_ONCE: Final = 100
 _TOLD_FOR: Final = SOON + 86400
 """Seconds that it stands in the store that a token was told about: no longer than that can be asked."""
@@ -27,21 +29,34 @@ _TOLD_FOR: Final = SOON + 86400
 class EndingNews:
     """The task that tells: `run`. Each worker has one; the store knows what was told."""
 
-    def __init__(self, store: RedisStore, tell: Tell, clock: Callable[[], float]) -> None:
-        """`clock`: Unix seconds."""
+    def __init__(
+        self,
+        store: RedisStore,
+        tell: Tell,
+        clock: Callable[[], float],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`clock`: Unix seconds; `has_room`: whether who is told can take more now. What it cannot waits for the next
+        look: it would be lost, and stand in the store as told.
+        """
+        self._has_room = has_room
         self._store = store
         self._tell = tell
         self._clock = clock
 
     async def run(self, interval: float = _INTERVAL) -> None:
         """Until cancelled: a look about every `interval` seconds, each worker at moments of its own."""
-        chance = secrets.SystemRandom()
+        chance, was_away = secrets.SystemRandom(), False
         while not is_cancelled():
+            pause = interval
             try:
                 await self.look()
+                was_away = False
             except StoreUnavailable as error:
-                log.warning("ending tokens cannot be looked for now", error=str(error))
-            await asyncio.sleep(interval * chance.uniform(0.75, 1.25))
+                if not was_away:
+                    log.warning("ending tokens cannot be looked for now", error=str(error))
+                was_away, pause = True, min(interval, _RETRY)
+            await asyncio.sleep(pause * chance.uniform(0.75, 1.25))
 
     async def look(self) -> int:
         """Tell of what ends within `SOON` and was not told yet; returns how many. Raises StoreUnavailable."""
@@ -52,6 +67,8 @@ class EndingNews:
                 raw = await reader.zrangebyscore(keys.EXPIRIES, f"({now}", now + SOON, start=start, num=_AT_ONCE)
             ids = [each.decode("utf-8", "backslashreplace") for each in raw]
             for found in await self._store.read(ids) if ids else ():
+                if not self._has_room():
+                    return told
                 if isinstance(found, tuple):
                     told += await self._tell_once(found[0], now)
             start += len(ids)

@@ -1,4 +1,4 @@
-"""Tokens that expired long ago leave the store, about once a minute, a bounded number at a time."""
+"""Tokens that expired long ago leave the store, and old entries the audit: about once a minute, so many at a time."""
 
 import asyncio
 import secrets
@@ -53,6 +53,7 @@ class Sweeper:
     async def sweep(self) -> int:
         """Delete what expired more than `keep` seconds ago; returns how many. Raises StoreUnavailable, NotReplicated.
 
+        Old entries leave the audit, too: each change takes some along, but there may be none for a long time.
         What disagrees with its document is passed over: `zonegate store check` is there for that.
         """
         now = self._clock()
@@ -66,6 +67,7 @@ class Sweeper:
                 break
         if deleted:
             log.info("deleted expired tokens", count=deleted)
+        await self._store.trim_audit(self._clock())
         return deleted
 
     async def _due(self, until: float, passed: int) -> Sequence[str]:

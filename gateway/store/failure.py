@@ -6,6 +6,7 @@ and which may repeat what we sent.
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -31,6 +32,10 @@ from redis.exceptions import (
 from gateway.access.ports import StoreUnavailable
 
 NOT_ANSWERED: Final = "the store did not answer"
+_UNTRUSTED: Final = (
+    "the store's certificate was not accepted: SSL_CERT_FILE names a file with its authority, and the certificate must "
+    "be for the host in store.url"
+)
 NONSENSE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What comes of an answer that is none of Redis's: a number where a list should be, and the like."""
 _CODE: Final = re.compile(r"[A-Z]{2,20}")
@@ -81,8 +86,15 @@ class CrowdedError(ConnectionError):
     """So many commands are under way that this one was not sent in time."""
 
 
-def _code(error: BaseException) -> str:
+def _said(error: BaseException | None) -> BaseException | None:
+    """What the server said of our login, which redis-py wraps on a Unix socket (8.1), and nowhere else."""
+    cause = error.__cause__ if type(error) is ConnectionError else None
+    return cause if isinstance(cause, AuthenticationError) else error
+
+
+def _code(error: BaseException | None) -> str:
     """The first word of what the server said; "" when it was not the server that said it."""
+    error = _said(error)
     if not isinstance(error, (ResponseError, AuthenticationError, BusyLoadingError)):
         return ""
     # redis-py 8 tells it; its class says less: it has one for NOAUTH and WRONGPASS.
@@ -99,7 +111,14 @@ def explain(error: BaseException) -> str:
     if isinstance(error, NONSENSE):
         return "what the store answered cannot be read: is it a Redis or Valkey, and a store of zonegate's?"
     code = _code(error)
-    return _MEANING.get(code, f"the store refused a command ({code})") if code else NOT_ANSWERED
+    if code:
+        return _MEANING.get(code, f"the store refused a command ({code})")
+    return _UNTRUSTED if _is_untrusted(error) else NOT_ANSWERED
+
+
+def _is_untrusted(error: BaseException) -> bool:
+    """Whether it comes of a certificate that was not accepted; redis-py has no class for that."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in (error.__cause__, error.__context__))
 
 
 def is_elsewhere(error: BaseException | None) -> bool:
@@ -109,6 +128,7 @@ def is_elsewhere(error: BaseException | None) -> bool:
     """
     if isinstance(error, StoreUnavailable):
         error = error.__cause__
+    error = _said(error)
     if isinstance(error, OSError):
         return not isinstance(error, TimeoutError)
     # By its very class: that of a wrong password and of a server that loads its data is derived from it.

@@ -12,13 +12,14 @@
 | `{zg}:use-refused:<id>` | list | the last requests that were refused to it, the newest first |
 | `{zg}:owner:<owner>` | string | the owner's document; `<owner>` is `user:<id>` or `account:<id>` |
 | `{zg}:owners` | sorted set | owners by moment of issue |
-| `{zg}:rate:<id>` | string | what a token's bucket lacks of being full, and when it did; not there: it is full |
+| `{zg}:rate:<id>` | string | what a token's bucket lacked of being full, when, and its rate; not there: it is full |
 | `{zg}:zone:<api>:<zone>` | string | what an operator has put down of a zone: its account |
 | `{zg}:audit` | stream | one entry a change |
-| `{zg}:audit-denied` | stream | one entry a refused call of the token API |
+| `{zg}:audit-denied` | stream | one entry a refused call of the token API, a sign-in or a sign-out |
 | `{zg}:seq` | number | of changes so far |
 | `{zg}:changed` | channel | `<seq> <what>`, one message a change; what: see `TokenLookup.told` |
 | `{zg}:session:<digest>` | string | a session of the dashboard, under the SHA-256 of its cookie; ends by itself |
+| `{zg}:sessions:<id>` | list | the last sessions that were begun with a token, the newest at its end; ends by itself |
 | `{zg}:told:<id>:<expires_on>` | string | the webhook was told that the token ends then; ends by itself |
 | `{zg}:meta` | hash | `schema`, `generation`, `peppers`, `frozen`, `freezes` (how many there were) |
 | `{zg}:probe` | none | never written: a write command on it shows whether the server takes writes |
@@ -90,6 +91,11 @@ def rate_key(token_id: str) -> str:
 def session_key(digest: str) -> str:
     """Where the session is whose cookie has that SHA-256 (hex)."""
     return f"{TAG}:session:{digest}"
+
+
+def sessions_key(token_id: str) -> str:
+    """Where the list of the sessions is that were begun with a token."""
+    return f"{TAG}:sessions:{token_id}"
 
 
 def told_key(token_id: str, expires_on: int) -> str:

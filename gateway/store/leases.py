@@ -29,12 +29,12 @@ from gateway.reason import Deny, Limit, Reason
 from gateway.store.buckets import Ask
 from gateway.store.failure import is_cancelled
 from gateway.store.lookup import PATIENCE, OnOutage
-from gateway.tokens.rate import Grant, Rate, take
+from gateway.tokens.rate import Grant, Rate, in_words, take
 
 log = structlog.get_logger(__name__)
 
-NAME: Final = "token"
-"""Of the limit, in `Ratelimit` and `Ratelimit-Policy`: an upstream's own, which are passed on, have other names."""
+NAME: Final = "default"
+"""Of the limit, in `Ratelimit` and `Ratelimit-Policy`, as Cloudflare calls its own."""
 LASTS: Final = 5.0
 """Seconds for which a lease, and what was heard of its bucket, is good."""
 RETRY: Final = 0.25
@@ -162,11 +162,13 @@ class Leases:
 
     def told(self, token: CompiledToken) -> bytes:
         """See `RateLimits.told`. What is left is near enough: other workers take from the same bucket."""
-        lease = self._leases.get(token.id)
-        if lease is None:
+        rate, lease = token.rate, self._leases.get(token.id)
+        if rate is None:
             return b""
+        if lease is None or lease.rate != rate or (lease.until == -math.inf and lease.away_since is None):
+            return _policy(rate)  # what did not count may come before anything is known
         full_in = max(0, math.ceil(lease.lack_at + lease.lack - self._clock()))
-        return b'%bRatelimit: "token";r=%d;t=%d\r\n' % (lease.policy, lease.left + lease.rest, full_in)
+        return b'%bRatelimit: "default";r=%d;t=%d\r\n' % (lease.policy, lease.left + lease.rest, full_in)
 
     def _is_still(self, lease: _Lease, rate: Rate) -> bool:
         """Whether the token, read once more, has the limits that it had."""
@@ -181,8 +183,7 @@ class Leases:
         if old is not None:
             self._return(token_id, old)
             self._answered(old)  # who waits for it, waits for the new one
-        policy = f'Ratelimit-Policy: "{NAME}";q={rate.requests};w={rate.period}\r\n'.encode()
-        lease = self._leases[token_id] = _Lease(rate, policy)
+        lease = self._leases[token_id] = _Lease(rate, _policy(rate))
         return lease
 
     def _return(self, token_id: str, lease: _Lease) -> None:
@@ -306,6 +307,11 @@ def _wanted(lease: _Lease) -> int:
     return min(max(2 * (lease.size - lease.left), lease.waiting, least), most)
 
 
+def _policy(rate: Rate) -> bytes:
+    return f'Ratelimit-Policy: "{NAME}";q={rate.requests};w={rate.period}\r\n'.encode()
+
+
 def _too_many(rate: Rate, seconds: float) -> Deny:
     limit = Limit(name=NAME, quota=rate.requests, window=rate.period, wait=max(1, math.ceil(seconds)))
-    return Deny(reason=Reason.RATE_LIMITED, limit=limit)
+    note = f"The token has {in_words(rate)}: come again in {limit.wait} s"
+    return Deny(reason=Reason.RATE_LIMITED, limit=limit, note=note)

@@ -247,8 +247,7 @@ class Primary:
         """
         if not isinstance(self._where, Sentinels):
             return True
-        service = self._where.service
-        answers = await asyncio.gather(*(self._ask_sentinel(address, service) for address in self._where.hosts))
+        answers = await asyncio.gather(*(self._ask_sentinel(address, self._where) for address in self._where.hosts))
         named = [answer for answer in answers if isinstance(answer, _Named)]
         return 2 * len(named) > len(answers) and all(
             _text(each.address) == clients.address and not each.down and not each.replaced for each in named
@@ -277,7 +276,7 @@ class Primary:
             raise StoreUnavailable("the primary of the store was not found in time") from None
 
     async def _by_sentinels(self, where: Sentinels) -> Clients:
-        answers = await asyncio.gather(*(self._ask_sentinel(address, where.service) for address in where.hosts))
+        answers = await asyncio.gather(*(self._ask_sentinel(address, where) for address in where.hosts))
         named = [answer for answer in answers if isinstance(answer, _Named)]
         if not named:
             raise StoreUnavailable(next((str(said) for said in answers if said != _NO_SENTINEL), _NO_SENTINEL))
@@ -288,12 +287,14 @@ class Primary:
         if not up:
             raise StoreUnavailable("the sentinels see the primary as down")
         address = max(up, key=up.count)
-        return await self._believe(_options(address, where.username, where.password) | {"db": where.db})
+        options = _options(address, where.username, where.password, tls=where.tls)
+        return await self._believe(options | {"db": where.db})
 
-    async def _ask_sentinel(self, address: Address, service: str) -> _Named | str:
+    async def _ask_sentinel(self, address: Address, where: Sentinels) -> _Named | str:
         """What it says, or why nothing."""
+        service = where.service
         try:
-            async with _asked(_options(address, "", self._sentinel_password)) as sentinel:
+            async with _asked(_options(address, "", self._sentinel_password, tls=where.tls)) as sentinel:
                 masters = await sentinel.execute_command("SENTINEL", "MASTERS")
                 # Of the two only this tells, in the middle of a failover, which server belongs to the new epoch (ran:
                 # MASTERS says the new epoch and the old server for a second). So it is asked after, not before.
@@ -317,7 +318,7 @@ class Primary:
                 said = "the cluster has no primary for our slot"
             elif owner not in refused:
                 try:
-                    clients = await self._believe(_options(owner, where.username, where.password))
+                    clients = await self._believe(_options(owner, where.username, where.password, tls=where.tls))
                 except StoreUnavailable as unavailable:  # the node may be behind: another one may know better
                     refused.add(owner)
                     said = str(unavailable)
@@ -330,7 +331,7 @@ class Primary:
     async def _ask_node(self, address: Address, where: Cluster) -> "list[_Slots] | str":
         """What it says, or why nothing."""
         try:
-            async with _asked(_options(address, where.username, where.password)) as node:
+            async with _asked(_options(address, where.username, where.password, tls=where.tls)) as node:
                 return [_slots(entry, address[0]) for entry in await node.execute_command("CLUSTER", "SLOTS")]
         except (AuthenticationError, ResponseError) as error:
             return explain(error)
@@ -403,15 +404,21 @@ def _text(address: Address) -> str:
     return f"{in_url(host)}:{port}"
 
 
-def _options(address: Address, username: str, password: Sensitive) -> dict[str, Any]:
+def _options(address: Address, username: str, password: Sensitive, *, tls: bool) -> dict[str, Any]:
     host, port = address
-    return {"host": host, "port": port, "username": username or None, "password": password.reveal() or None}
+    return {
+        "connection_class": SSLConnection if tls else Connection,
+        "host": host,
+        "port": port,
+        "username": username or None,
+        "password": password.reveal() or None,
+    }
 
 
 @asynccontextmanager
 async def _asked(options: Mapping[str, Any]) -> AsyncIterator[Any]:
     """A client for one quick question: who is slow costs the search little."""
-    client = Redis(**options, **_limits(_ASK_TIMEOUT))
+    client = Redis.from_pool(ConnectionPool(**options, **_limits(_ASK_TIMEOUT)))
     try:
         async with asyncio.timeout(_ASK_TIMEOUT):
             yield client

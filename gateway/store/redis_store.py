@@ -24,6 +24,7 @@ LONGEST_NUMBER: Final = 19
 """Digits of what Redis counts to."""
 _SWEPT_AT_ONCE: Final = 1000
 _OWNERS_AT_ONCE: Final = 100
+_TRIMMED_AT_ONCE: Final = 10_000
 _NOBODY: Final = Actor(token_id="", owner="", address="", request_id="")
 _BESIDE: Final = {Action.RECOVER: "recover", Action.OWNER_CREATE: "beside"}
 """Which owners may be there already: see `INITIALISE`."""
@@ -514,6 +515,13 @@ class RedisStore:
         }
         await self._change_all([_Change(scripts.ENTRY, (), [], [], fields, keys.DENIED_AUDIT)], now)
 
+    async def visited(self, action: Action, by: Actor, now: float) -> None:
+        """Put into the audit that somebody signed in to the dashboard, or out. It stands among the refused calls:
+        whoever signs in again and again pushes no change out of the audit.
+        """
+        fields = _who(action, by, by.token_id)
+        await self._change_all([_Change(scripts.ENTRY, (), [], [], fields, keys.DENIED_AUDIT)], now)
+
     async def _change(  # noqa: PLR0913, PLR0917 - a change's parts
         self,
         script: str,
@@ -560,6 +568,21 @@ class RedisStore:
     async def _is_replicated(self, clients: Clients, replicas: int) -> bool:
         return replicas >= self._write_replicas and await self.primary.confirms(clients)
 
+    async def trim_audit(self, now: float) -> None:
+        """No entry of the audit is older than its `max_age`. Raises StoreUnavailable."""
+        oldest = self._oldest(now)
+        async with self.using() as clients:
+            writer: Any = clients.writer
+            for stream in (keys.AUDIT, keys.DENIED_AUDIT):
+                # Whole blocks first, a bounded number in each command: what is left to cut exactly is part of one.
+                while await writer.xtrim(stream, minid=oldest, approximate=True, limit=_TRIMMED_AT_ONCE):
+                    pass
+                await writer.xtrim(stream, minid=oldest, approximate=False)
+
+    def _oldest(self, now: float) -> int:
+        """Milliseconds since 1970: what came before is too old for the audit."""
+        return max(0, int((now - self._audit.max_age) * 1000))
+
     def _common(self, change: "_Change", now: float) -> list[Any]:
         """What every script's arguments begin with: see `scripts.py`."""
         fields = [part for pair in change.entry.items() for part in pair]
@@ -568,7 +591,7 @@ class RedisStore:
             "SPUBLISH" if self.primary.sharded else "PUBLISH",
             " ".join(change.what),
             self._audit.max_entries,
-            max(0, int((now - self._audit.max_age) * 1000)),
+            self._oldest(now),
             len(fields),
             *fields,
         ]

@@ -7,18 +7,20 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from random import random
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import structlog
 
 from gateway.reason import Reason
+from gateway.telemetry.kind import Ended, Kind
 from gateway.telemetry.latency import Latencies
 from gateway.telemetry.logs import STDERR, is_console
+from gateway.telemetry.redaction import Redaction
 from gateway.tokens.secret import LOOKS_SECRET
 
 log = structlog.get_logger("access")
@@ -27,56 +29,16 @@ INTERVAL: Final = 0.25
 """Seconds between two writes."""
 MOST_WAITING: Final = 256
 """Requests after which it is written earlier: what is written at once holds up who comes meanwhile."""
+LONGEST_PATH: Final = 2048
+"""Bytes of a path in a line. A pipe takes 4096 whole (PIPE_BUF): of a longer line, another worker's could get into the
+middle, and what reads the log might make two of it.
+"""
+_LINE: Final = (
+    b'{"request_id":"%b",%b"path":%b,"milliseconds":%.1f,"upstream_milliseconds":%b,"bytes_in":%d,"bytes_out":%d,'
+    b'%b,%b%b%b.%06dZ"}\n'
+)
 _SERVER_ERROR: Final = 500
 _SECRET: Final = re.compile(LOOKS_SECRET.pattern.encode("ascii"))
-
-
-class Kind(NamedTuple):
-    """What requests have in common that are counted as one. Names are "" where there is none, or nothing was proved."""
-
-    method: str
-    """"": the head could not be read."""
-    api: str
-    route: str
-    """The label of the route that was asked for."""
-    token: str
-    """Its id."""
-    reason: Reason | None
-    """Why it was refused, or broken off."""
-    address: str
-    status: int
-    owner: str = ""
-    """The token's, as `OwnerRef.key`."""
-    upstream: str = ""
-    """The target to which it went, as `host:port`."""
-    allowed: bool = False
-    """Decided was: yes, whatever came of it then."""
-
-
-class Ended(Protocol):
-    """A request that has ended."""
-
-    request_id: bytes
-    ended_at: float
-    """Unix seconds."""
-    seconds: float
-    """From the arrival of its head to the end of its answer."""
-    upstream_seconds: float
-    """From the moment in which the upstream had all of it to the head of its answer; below 0: there was none."""
-    gateway_seconds: float
-    """From the arrival of its head until it went up; below 0: it did not."""
-    bytes_in: int
-    """Of its head and of its body."""
-    bytes_out: int
-    """Written in answer to it."""
-
-    @property
-    def path(self) -> bytes | None:
-        """As it was judged, and so plain ASCII; None: it was not."""
-
-    @property
-    def kind(self) -> Kind:
-        """What it has in common with others."""
 
 
 class CountUse(Protocol):
@@ -89,6 +51,13 @@ class CountUse(Protocol):
 
         `result`: "allowed", or why not (a `Reason`); `now`: Unix seconds.
         """
+
+
+class MakeSpans(Protocol):
+    """Where spans are made (`telemetry.spans.Spans`)."""
+
+    def add(self, ended: Iterable[tuple[Ended, Kind]]) -> None:
+        """Make those of requests that have ended. No wait for anybody."""
 
 
 class AccessLog:
@@ -108,10 +77,13 @@ class AccessLog:
         sample: float = 1.0,
         chance: Callable[[], float] = random,
         latencies: Latencies | None = None,
+        redaction: Redaction | None = None,
+        spans: MakeSpans | None = None,
     ) -> None:
         """`write` takes some lines of JSON, and never raises; None: standard error. `count_use`: told what tokens were
         used for. `sample`: the share of requests that is logged of those that went well, by `chance` (in [0, 1)).
-        `latencies`: told how long requests of tokens took.
+        `latencies`: told how long requests of tokens took; `redaction`: what is left out of the lines; `spans`: told of
+        all requests, None: nobody traces.
         """
         self._enabled = enabled
         self._console = is_console(format_)
@@ -120,6 +92,8 @@ class AccessLog:
         self._sample = sample
         self._chance = chance
         self._latencies = latencies
+        self._redaction = redaction or Redaction()
+        self._spans = spans
         self._waiting: list[Ended] = []
         self._timer: asyncio.TimerHandle | None = None
         self._tail = b',"worker":%d,"event":"request","level":"info","timestamp":"' % os.getpid()
@@ -154,6 +128,8 @@ class AccessLog:
                 same.append(each)
             of_each.append(kind)
         self._count(alike, waiting[-1].ended_at)
+        if self._spans is not None:
+            self._spans.add(zip(waiting, of_each, strict=True))
         if self._enabled:
             ended = zip(waiting, of_each, strict=True)
             self._log(list(ended) if self._sample >= 1 else [pair for pair in ended if self._is_logged(pair[1])])
@@ -162,31 +138,37 @@ class AccessLog:
         return kind.reason is not None or kind.status >= _SERVER_ERROR or self._chance() < self._sample
 
     def _log(self, ended: Sequence[tuple[Ended, Kind]]) -> None:
+        redaction = self._redaction
+        if redaction:
+            ended = [(each, redaction.shown(kind)) for each, kind in ended]
         if self._console:
             for each, kind in ended:
-                log.info("request", **_on_console(each, kind))
+                shown = _on_console(each, kind)
+                if redaction.hides_path:
+                    del shown["path"]
+                log.info("request", **shown)
             return
-        said: dict[Kind, bytes] = {}
+        tail, traced, hides_path = self._tail, self._spans is not None, redaction.hides_path
         lines = []
         for each, kind in ended:
-            alike = said.get(kind)
-            if alike is None:
-                alike = said[kind] = _in_json(kind) + self._tail
-            upstream = each.upstream_seconds
-            if upstream < 0:
-                alike = b'"upstream_milliseconds":null,' + alike
-            else:
-                alike = b'"upstream_milliseconds":%.1f,%b' % (upstream * 1000, alike)
+            method, api, route, token, reason, address, status, owner, upstream, allowed = kind
+            at, seconds = each.ended_at, each.upstream_seconds
+            second = int(at)
             lines.append(
-                b'{"request_id":"%b","path":%b,"milliseconds":%.1f,"bytes_in":%d,"bytes_out":%d,%b%b"}\n'
+                _LINE
                 % (
                     each.request_id,
-                    _path_in_json(each.path),
+                    b'"trace_id":"%032x",' % each.trace.trace_id if traced and each.trace is not None else b"",
+                    b"null" if hides_path else _path_in_json(each.path),
                     each.seconds * 1000,
+                    b"null" if seconds < 0 else b"%.1f" % (seconds * 1000),
                     each.bytes_in,
                     each.bytes_out,
-                    alike,
-                    _timestamp(each.ended_at),
+                    _alike_in_json(method, api, route, reason, status, upstream, allowed),
+                    _whose_in_json(token, owner, address),
+                    tail,
+                    _second(second),
+                    (at - second) * 1e6,
                 )
             )
         if lines:
@@ -212,17 +194,6 @@ class AccessLog:
                 )
 
 
-def _in_json(kind: Kind) -> bytes:
-    """The members of a line that say what `kind` says. An id and an address hold nothing that JSON would escape."""
-    method, api, route, token, reason, address, status, owner, upstream, allowed = kind
-    return b'%b,"token":%b,"owner":%b,"address":%b' % (
-        _alike_in_json(method, api, route, reason, status, upstream, allowed),
-        b'"%b"' % token.encode("ascii") if token else b"null",
-        b'"%b"' % owner.encode("ascii") if owner else b"null",
-        b'"%b"' % address.encode("ascii") if address else b"null",
-    )
-
-
 @lru_cache(maxsize=1024)  # of many tokens' requests that end together most are alike in this
 def _alike_in_json(  # noqa: PLR0913, PLR0917 - what is said of a request, and nothing of whose it is
     method: str,
@@ -245,6 +216,14 @@ def _alike_in_json(  # noqa: PLR0913, PLR0917 - what is said of a request, and n
     return msgspec.json.encode(members)[1:-1]
 
 
+@lru_cache(maxsize=4096)
+def _whose_in_json(token: str, owner: str, address: str) -> bytes:
+    """An id and an address hold nothing that JSON would escape."""
+    return b'"token":%b,"owner":%b,"address":%b' % tuple(
+        b'"%b"' % name.encode("ascii") if name else b"null" for name in (token, owner, address)
+    )
+
+
 def _decision(reason: Reason | None, *, allowed: bool) -> str | None:
     """None: nothing had to be decided, as for a health page."""
     return "allow" if allowed else None if reason is None else "deny"
@@ -252,13 +231,20 @@ def _decision(reason: Reason | None, *, allowed: bool) -> str | None:
 
 def _path_in_json(path: bytes | None) -> bytes:
     """A path that was judged holds nothing that JSON would escape (RFC 3986 3.3)."""
-    return b"null" if path is None else b'"%b"' % (_SECRET.sub(rb"\1_...", path) if b"zg" in path else path)
+    return b"null" if path is None else b'"%b"' % _shown_path(path)
+
+
+def _shown_path(path: bytes) -> bytes:
+    """Of a long path its beginning, of a secret in it the id."""
+    if len(path) > LONGEST_PATH:
+        path = path[:LONGEST_PATH] + b"..."
+    return _SECRET.sub(rb"\1_...", path) if b"zg" in path else path
 
 
 def _on_console(each: Ended, kind: Kind) -> dict[str, Any]:
     return {
         "request_id": each.request_id.decode("ascii"),
-        "path": None if each.path is None else _SECRET.sub(rb"\1_...", each.path).decode("ascii"),
+        "path": None if each.path is None else _shown_path(each.path).decode("ascii"),
         "milliseconds": round(each.seconds * 1000, 1),
         "upstream_milliseconds": round(each.upstream_seconds * 1000, 1) if each.upstream_seconds >= 0 else None,
         "bytes_in": each.bytes_in,
@@ -272,8 +258,3 @@ def _on_console(each: Ended, kind: Kind) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _second(at: int) -> bytes:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode("ascii")
-
-
-def _timestamp(at: float) -> bytes:
-    second = int(at)
-    return b"%b.%06dZ" % (_second(second), int((at - second) * 1e6))

@@ -78,6 +78,8 @@ class Board:
             self._past.names = [*self._past.names, path.name][-_MOST_NAMES:]
             self._write(_ENDED, _encoder.encode(self._past))
             path.unlink()
+        for path in self._directory.glob(f"worker-{pid}-*.new"):
+            path.unlink()  # it was made to end in the middle of a write
 
 
 def worker_name(pid: int) -> str:

@@ -31,6 +31,7 @@ TOTALS: Final[Mapping[str, str]] = {
     "zonegate_unknown_tokens": "Tokens that were read from the store, and are not there.",
     "zonegate_guesses_limited": "Look-ups that were refused, because a network asked for too many unknown tokens.",
     "zonegate_uses_dropped": "Requests that are missing in the use counts of tokens.",
+    "zonegate_spans_lost": "Spans of traces that were dropped: the collector did not take them, or not fast enough.",
 }
 """Names without their `_total`, and what they count."""
 _FIELDS: Final = (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4), ("Cache-Control", "no-store"))

@@ -1,12 +1,14 @@
 """News of tokens for an operator's webhook (`notify.webhook`): one POST of JSON each, off the request path.
 
-It is told at least once while the receiver is well, and given up after a few tries: who has to know everything reads
-the audit. The body holds ids, names and dates, never a secret; the URL may hold one, and stands in no log.
+Each is tried until the receiver has taken it, and given up after a few tries, with a line in the log: who has to know
+everything reads the audit. What was taken without an answer comes twice. The body holds ids, names and dates, never a
+secret; the URL may hold one, and stands in no log.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import aiohttp
@@ -19,10 +21,12 @@ from gateway.tokens.secret import Sensitive
 log = structlog.get_logger(__name__)
 
 MOST_WAITING: Final = 1000
-"""News that wait for a slow receiver; what comes then is dropped, and counted."""
+"""News that wait for a slow receiver; what comes then is dropped, counted, and told in the log."""
 PAUSES: Final = (1.0, 5.0, 25.0)
 """Seconds before each further try."""
 _TIMEOUT: Final = 5.0
+_LAST_WORDS: Final = 2.0
+"""Seconds for what still waits when the worker ends."""
 _AGAIN: Final = frozenset({408, 425, 429})
 """Of the statuses below 500, those that say "later" (RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4)."""
 
@@ -36,8 +40,17 @@ class Webhook:
         self._pauses = tuple(pauses)
         self._waiting: deque[News] = deque()
         self._wake = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._overflows = False
         self.dropped = 0
         """News that nobody was told."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for news that can wait: half of it is kept for those that cannot."""
+        return len(self._waiting) < max(1, self._most // 2) and not self._ending.is_set()
 
     def tell(self, news: News) -> None:
         """`news` waits for its turn. Never waits, never raises."""
@@ -45,8 +58,12 @@ class Webhook:
             return
         if len(self._waiting) >= self._most:
             self.dropped += 1
+            if not self._overflows:  # one line, however many there are
+                self._overflows = True
+                log.warning("webhook too slow, news dropped", news=news.event, token=news.token_id)
             return
         self._waiting.append(news)
+        self._idle.clear()
         self._wake.set()
 
     async def run(self) -> None:
@@ -61,18 +78,38 @@ class Webhook:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._waiting:
-                    await self._send(session, self._waiting.popleft())
+                    await self._send(session, self._waiting[0])
+                    if self._waiting:  # unless all ended meanwhile
+                        self._waiting.popleft()
+                self._idle.set()
+                if self._overflows:
+                    self._overflows = False
+                    log.info("webhook keeps up again", dropped=self.dropped)
+
+    async def close(self, patience: float = _LAST_WORDS) -> None:
+        """What waits has had one more try, while `run` is at work, or stands in the log as not told."""
+        self._ending.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
+        if self._waiting:
+            self.dropped += len(self._waiting)
+            log.warning("webhook not told, the worker ends", waiting=len(self._waiting), dropped=self.dropped)
+            self._waiting.clear()
 
     async def _send(self, session: aiohttp.ClientSession, news: News) -> None:
         body, why = msgspec.json.encode(show_news(news)), ""
         for pause in (*self._pauses, None):
+            is_last = pause is None or self._ending.is_set()
             found = await self._post(session, body)
             if found is None:
                 return
             why, again = found
-            if not again or pause is None:
+            if not again or is_last:
                 break
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._ending.wait()
         self.dropped += 1
         log.warning("webhook not told", news=news.event, token=news.token_id, error=why, dropped=self.dropped)
 

@@ -51,9 +51,12 @@ class Grant(msgspec.Struct, frozen=True):
 
 def take(rate: Rate, lack: float, passed: float, wanted: int) -> Grant:
     """Some of the `wanted` requests out of a bucket that lacked so much so many seconds ago; 0 and 0: a full one."""
-    # Limits that were others before must not hold anybody up for longer than these do, nor a clock that was set back.
-    lack = min(max(lack - max(passed, 0.0), 0.0), rate.period)
-    there = math.floor((rate.period - lack) * rate.requests / rate.period + _SLACK)
+    lack = max(lack - max(passed, 0.0), 0.0)
+    if wanted:
+        # Limits that were others before must not hold anybody up for longer than these do. Who wants none may only not
+        # have heard of new ones, and changes nothing.
+        lack = min(lack, rate.period)
+    there = max(math.floor((rate.period - lack) * rate.requests / rate.period + _SLACK), 0)
     count = min(wanted, max(1, there // _SHARE), there)
     lack += worth(rate, count)
     left = there - count

@@ -29,8 +29,10 @@ BARE: Final = re.compile(_SHAPE, re.ASCII)
 BEARER: Final = re.compile(rf"[ \t]*(?i:bearer) +{_SHAPE}[ \t]*", re.ASCII)
 """`Bearer SECRET` (RFC 6750 2.1), blanks around it allowed: scheme and secret are found in one look."""
 
-SCANNED: Final = re.compile(r"\bzg[ta]_[0-9a-f]{32}_[0-9A-Za-z]{49}\b", re.ASCII)
-"""A secret anywhere in a text: the expression that scanners are given (docs/leaked-secrets.md)."""
+SCANNED: Final = re.compile(r"zg[ta]_[0-9a-f]{32}_[0-9A-Za-z]{49}\b", re.ASCII)
+"""A secret anywhere in a text: the expression that scanners are given (docs/leaked-secrets.md). It may come after a
+letter, as in `token%3Dzgt_`, or after the `\\n` of a JSON text.
+"""
 LOOKS_SECRET: Final = re.compile(r"(zg[ta]_[0-9a-f]{32})_[0-9A-Za-z]+", re.ASCII)
 """Where a secret, whole or cut, stands in a text; group 1 is what may be shown of it."""
 

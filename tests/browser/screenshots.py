@@ -1,8 +1,10 @@
-"""Pictures of each page of the dashboard for the documentation: `python tests/browser/screenshots.py DIRECTORY`.
+"""Pictures of each page of the dashboard: `python tests/browser/screenshots.py DIRECTORY [DOCUMENTATION]`.
 
-Light and dark, wide and narrow, of a gateway that is started for it, with tokens as a company might have them.
+Light and dark, wide and narrow, of a gateway that is started for it, with tokens as a company might have them. The few
+that the documentation shows go into the second directory, small enough to be committed.
 """
 
+import base64
 import sys
 import tempfile
 from itertools import product
@@ -11,11 +13,27 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from support.dashboard import NARROW, WIDE, ZONE, Dashboard, chromium, dns_policy, visiting
 from support.processes import Gateway, running, until
 
 from gateway.demo.dataset import ACCOUNTS, ZONES
+
+SHOWN = ("list", "summary", "token")
+"""What the documentation shows: wide and light."""
+_WEBP = """async (png) => {
+  const image = new Image();
+  image.src = png;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  const file = await canvas.convertToBlob({ type: "image/webp", quality: 0.8 });
+  return new Promise((done) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.readAsDataURL(file);
+  });
+}"""
 
 ALPHA, BETA = ZONES["alpha.example"], ZONES["beta.example"]
 
@@ -62,6 +80,8 @@ def picture(browser: Browser, gateway: Gateway, used: str, options: dict[str, An
 
         def take(name: str) -> None:
             dashboard.page.wait_for_load_state("networkidle")
+            expect(dashboard.main.get_by_text("Loading…")).to_have_count(0)
+            dashboard.page.mouse.move(0, 0)
             dashboard.page.evaluate("document.getElementById('told').replaceChildren()")
             dashboard.page.screenshot(path=to / f"{name}.png", full_page=True)
 
@@ -114,8 +134,19 @@ def _create(dashboard: Dashboard, take: Any) -> None:
     dashboard.confirm("Delete token")
 
 
-def main(directory: Path) -> None:
-    """`directory` has the pictures, one folder for each manner."""
+def shrink(browser: Browser, pictures: Path, to: Path) -> None:
+    """Those of `pictures` that the documentation shows are in `to`, as WebP: the browser can make it, too."""
+    to.mkdir(parents=True, exist_ok=True)
+    page = browser.new_page()
+    for name in SHOWN:
+        png = base64.b64encode((pictures / f"{name}.png").read_bytes()).decode()
+        webp = page.evaluate(_WEBP, f"data:image/png;base64,{png}")
+        (to / f"dashboard-{name}.webp").write_bytes(base64.b64decode(webp.partition(",")[2]))
+    page.close()
+
+
+def main(directory: Path, documentation: Path | None = None) -> None:
+    """`directory` has the pictures, one folder for each manner, and `documentation` those that it shows."""
     manners = product(("light", "dark"), {"wide": WIDE, "narrow": NARROW}.items())
     with (
         tempfile.TemporaryDirectory() as place,
@@ -127,8 +158,10 @@ def main(directory: Path) -> None:
             to = directory / f"{scheme}-{width}"
             to.mkdir(parents=True, exist_ok=True)
             picture(browser, gateway, used, {"color_scheme": scheme, "viewport": size}, to)
+        if documentation:
+            shrink(browser, directory / "light-wide", documentation)
     sys.stdout.write(f"pictures are in {directory}\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

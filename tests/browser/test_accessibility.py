@@ -77,6 +77,6 @@ def test_no_page_breaks_a_rule(looked_at: Dashboard, gateway: Gateway) -> None:
     looked_at.main.get_by_role("region", name="Decision").wait_for()
     pages["explain"] = faults(looked_at)
     looked_at.open("#/report")
-    looked_at.main.get_by_text("looked at", exact=False).first.wait_for()
+    looked_at.main.get_by_text("tokens checked", exact=False).first.wait_for()
     pages["report"] = faults(looked_at)
     assert {name: found for name, found in pages.items() if found} == {}

@@ -89,4 +89,4 @@ def test_the_list_is_filtered_by_status(listed: Dashboard) -> None:
 
 def test_the_report_reads_them_all(listed: Dashboard, total: int) -> None:
     listed.page.get_by_role("link", name="Report").click()
-    expect(listed.main).to_contain_text(f"{total:,} tokens looked at", timeout=60_000)
+    expect(listed.main).to_contain_text(f"{total:,} tokens checked", timeout=60_000)

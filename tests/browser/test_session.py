@@ -15,7 +15,7 @@ DNS = [dns_policy(ALPHA)]
     ("kind", "message"),
     [
         pytest.param("nothing", "Paste a token first", id="nothing"),
-        pytest.param("junk", "This is no API token", id="junk"),
+        pytest.param("junk", "This is not an API token", id="junk"),
         pytest.param("unknown", "Invalid API Token", id="a secret of nobody's"),
         pytest.param("weak", "cannot sign in here", id="a token without rights on tokens"),
     ],

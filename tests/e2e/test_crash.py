@@ -90,7 +90,7 @@ def test_the_embedded_server_is_gone_within_two_seconds_of_its_parent(tmp_path: 
     upstream = Upstream(tmp_path)
     gateway = Gateway(tmp_path, upstream.url)
     try:
-        gateway.init()
+        gateway.prepare()
         gateway.start()
         store = gateway.store_pid()
         assert alive(store)

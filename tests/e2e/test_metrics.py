@@ -35,7 +35,7 @@ def gateway(tmp_path: Path, board: Path) -> Iterator[Gateway]:
     upstream = Upstream(tmp_path)
     found = Gateway(tmp_path, upstream.url, f"[health]\nport = {HEALTH_PORT}", workers=2)
     try:
-        found.init()
+        found.prepare()
         found.start()
         yield found
     finally:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from redis import Redis
-from support.processes import Upstream, free_port, until
+from support.processes import NO_TLS, Upstream, free_port, until
 from support.records import group_id, zone
 from support.servers import HOST, ValkeyServer
 from support.shared_store import SharingGateway
@@ -99,7 +99,7 @@ class Site:
 
     def readiness(self) -> dict[str, Any]:
         """What /readyz says, and its status in `code`."""
-        answer = httpx.get(f"{self.gateway.admin_url}/readyz", timeout=DEADLINE)
+        answer = httpx.get(f"{self.gateway.admin_url}/readyz", timeout=DEADLINE, verify=NO_TLS)
         return {**answer.json(), "code": answer.status_code}
 
     def log(self, since: int = 0) -> list[dict[str, Any]]:

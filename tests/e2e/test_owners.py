@@ -1,24 +1,17 @@
 """Owners, account-owned tokens, rolls with an overlap and pinned zones, through a running gateway."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from support.console import matches, printed, script, steps
-from support.demo import Demo
 from support.processes import Gateway, until
 from support.records import account, group_id, user, zone
 
 from gateway.demo.dataset import ZONES
 from gateway.tokens.resource import Scope
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "owners.md"
 ALPHA, BETA = ZONES["alpha.example"], ZONES["beta.example"]
 
 
@@ -205,20 +198,3 @@ def test_the_commands_manage_owners_and_zones(gateway: Gateway) -> None:
 @pytest.mark.parametrize("path", ["/zonegate/owners", f"/zonegate/zones/cloudflare-dns/{ALPHA}", "/accounts/a/tokens"])
 def test_without_a_credential_nothing_is_told(gateway: Gateway, path: str) -> None:
     assert httpx.get(gateway.url + path).status_code == 401
-
-
-def test_the_page_s_examples_do_what_they_say(tmp_path: Path) -> None:
-    examples = steps(PAGE.read_text())
-    with Demo(tmp_path) as demo:
-        done = subprocess.run(
-            ["bash", "-c", script(examples)],
-            cwd=tmp_path,
-            env={**os.environ, **demo.exports, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    assert done.stderr == ""
-    for (command, wanted), found in zip(examples, printed(done.stdout), strict=False):
-        assert matches(found, wanted), (command, found)

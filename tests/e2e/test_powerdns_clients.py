@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.console import matches, printed, script, steps
+from support.console import run, steps
+from support.pages import POWERDNS, ROOT, pages_in, skipped
 from support.powerdns import KEY
 from support.powerdns_front import ALL_OF_A_ZONE, ALPHA, CLOSED, Front, fronted
 from support.processes import free_port
@@ -23,7 +24,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         yield found
 
 
-def run(directory: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def client(directory: Path, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """One of their commands, run to its end in `directory`, which is its home too.
 
     lexicon asks the net for the list of public suffixes, and takes the one that it brought along when it gets none.
@@ -62,7 +63,7 @@ zones:
     targets: [powerdns]
 """
     )
-    done = run(directory, "octodns-sync", "--config-file=octodns.yaml", "--doit", "--force", POWERDNS_TOKEN=secret)
+    done = client(directory, "octodns-sync", "--config-file=octodns.yaml", "--doit", "--force", POWERDNS_TOKEN=secret)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -138,7 +139,7 @@ def lexicon(front: Front, directory: Path, secret: str, *arguments: str) -> "sub
     """One call of lexicon's library. (Its command would first look for the zone in the DNS of the machine.)"""
     server = f"http://127.0.0.1:{front.gateway.port}"
     variables = {"LEXICON_POWERDNS_AUTH_TOKEN": secret, "LEXICON_POWERDNS_PDNS_SERVER": server}
-    return run(directory, "python", "-c", LEXICON, *arguments, **variables)
+    return client(directory, "python", "-c", LEXICON, *arguments, **variables)
 
 
 def test_lexicon_sets_and_removes_a_challenge(front: Front, tmp_path: Path) -> None:
@@ -167,27 +168,10 @@ def test_lexicon_with_a_token_on_another_zone_is_refused(front: Front, tmp_path:
 
 # The page about it.
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "powerdns.md"
 
-
-def test_the_page_s_example_does_what_it_says(front: Front, tmp_path: Path) -> None:
-    port, admin_port = free_port(), free_port()
-    here = {":8081": f":{front.server.port}", "8080": str(port), "8090": str(admin_port)}
-    text = re.sub("|".join(here), lambda found: here[found[0]], PAGE.read_text())
-    (settings,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    (tmp_path / "zonegate.toml").write_text(settings)
-    examples = steps(text)
-    done = subprocess.run(
-        ["bash", "-c", f"trap 'kill $!; wait' EXIT\n{script(examples)}"],
-        cwd=tmp_path,
-        env={**os.environ, "PDNS_API_KEY": KEY, "PATH": f"{BIN}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    output = printed(done.stdout)
-    assert len(output) == len(examples) + 1, done.stderr
-    for (command, wanted), found in zip(examples, output, strict=False):
-        assert matches(found, wanted), (command, found, done.stderr)
+@pytest.mark.parametrize("page", pages_in(POWERDNS))
+def test_the_page_s_commands_do_what_it_says(front: Front, tmp_path: Path, page: str) -> None:
+    here = {":8081": f":{front.server.port}", "8080": str(free_port()), "8090": str(free_port())}
+    text = re.sub("|".join(here), lambda found: here[found[0]], (ROOT / page).read_text())
+    assert list(run(steps(text, skipped(page)), tmp_path, {"PDNS_API_KEY": KEY})) == []
     assert front.server.answers(f"www.{ALPHA}", "A") == {"192.0.2.80"}

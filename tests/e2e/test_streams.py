@@ -48,7 +48,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("streams")
     gateway = Gateway(directory, upstream.url)
     try:
-        gateway.init()
+        gateway.prepare()
         gateway.start()
         yield gateway
     finally:

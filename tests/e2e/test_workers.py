@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 import pytest
-from support.processes import Gateway, Upstream, alive, clients_of, free_port, running, until
+from support.processes import NO_TLS, Gateway, Upstream, alive, clients_of, free_port, running, until
 from support.records import secret_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
@@ -283,6 +283,6 @@ def test_without_its_store_it_starts_and_says_that_it_is_not_ready(tmp_path: Pat
 def probe(gateway: Gateway, path: str) -> int:
     """The status, or 0 as long as nobody listens."""
     try:
-        return httpx.get(gateway.admin_url + path).status_code
+        return httpx.get(gateway.admin_url + path, verify=NO_TLS).status_code
     except httpx.HTTPError:
         return 0

@@ -112,6 +112,43 @@ def test_a_change_by_a_session_is_in_the_audit_as_its_tokens(gateway: Gateway, b
     assert (entry["action"]["type"], entry["metadata"]["actor_token"]) == ("create", maker["id"])
 
 
+def test_who_signs_in_and_out_is_in_the_audit_and_so_is_who_may_not(
+    gateway: Gateway, browser: Browser, user_id: str
+) -> None:
+    maker = made(gateway, user_id)
+    browser.sign_in(maker["value"])
+    browser.ask("DELETE", SESSION)
+    off = {"name": "off", "policies": maker["policies"], "status": "disabled"}
+    gateway.call("PUT", f"/user/tokens/{maker['id']}", json=off)
+    assert browser.sign_in(maker["value"]).status_code == 401
+    entries = gateway.call("GET", f"/zonegate/audit?token={maker['id']}").json()["result"]
+    assert [entry["action"]["type"] for entry in entries] == ["denied", "update", "sign-out", "sign-in", "create"]
+    refused, _, _, came, _ = entries
+    assert (refused["metadata"]["path"], refused["metadata"]["reason"]) == (SESSION, "token_disabled")
+    assert (came["interface"], came["actor"]["ip"], came["resource"]["id"]) == ("UI", "127.0.0.1", maker["id"])
+
+
+def test_the_log_tells_what_was_decided_and_nothing_of_what_had_not_to_be(
+    gateway: Gateway, browser: Browser, user_id: str
+) -> None:
+    maker = made(gateway, user_id)
+    browser.sign_in(maker["value"])
+    asked = {path: browser.ask("GET", path).headers["x-request-id"] for path in ("/dashboard/", TOKENS)}
+
+    def lines() -> list[dict[str, Any]] | None:
+        found = {}
+        for text in gateway.log().splitlines():
+            if text.startswith("{") and (line := json.loads(text)).get("event") == "request":
+                found[line["request_id"]] = line
+        return [found[request_id] for request_id in asked.values()] if {*asked.values()} <= {*found} else None
+
+    page, call = until("both lines are written", lines)
+    assert (page["status"], page["decision"], page["token"]) == (200, None, None)
+    assert (call["status"], call["decision"], call["token"]) == (200, "allow", maker["id"])
+    cookie = browser.cookies["zonegate_session"]
+    assert not any(secret in gateway.log() for secret in (cookie, browser.csrf, maker["value"]))
+
+
 def test_nobody_gives_by_a_session_what_he_has_not_got(gateway: Gateway, browser: Browser, user_id: str) -> None:
     browser.sign_in(made(gateway, user_id)["value"])
     everything = GROUPS.named("All Permissions", Scope.ZONE)
@@ -254,6 +291,18 @@ def test_a_freeze_ends_all_sessions_and_a_thaw_brings_none_back(gateway: Gateway
     assert browser.sign_in(gateway.first).status_code == 200
 
 
+def test_the_token_of_who_has_not_signed_in_changes_nothing_in_a_session(
+    gateway: Gateway, browser: Browser, user_id: str
+) -> None:
+    before = browser.ask("GET", SESSION).json()["result"]["csrf"]
+    browser.sign_in(gateway.first)
+    body = {"name": "forged", "policies": [rights(user_id)]}
+    for method, path in (("POST", TOKENS), ("POST", "/dashboard/api/summary"), ("DELETE", SESSION)):
+        answer = browser.ask(method, path, body, **{"X-CSRF-Token": before})
+        assert (answer.status_code, code(answer)) == (403, 10403)
+    assert browser.signed_in
+
+
 # What the pages ask.
 
 
@@ -277,6 +326,22 @@ def test_a_token_without_rights_on_zones_sees_none(gateway: Gateway, browser: Br
     browser.sign_in(made(gateway, user_id)["value"])
     found = browser.ask("GET", "/dashboard/api/resources").json()["result"]
     assert (found["zones"], found["accounts"], found["incomplete"]) == ([], [], True)
+
+
+def test_a_zone_that_a_token_has_rights_on_and_may_not_list_is_there_by_name(
+    gateway: Gateway, browser: Browser, user_id: str
+) -> None:
+    zone = gateway.call("GET", "/zones?name=alpha.example").json()["result"][0]["id"]
+    narrow = {
+        "effect": "allow",
+        "permission_groups": [{"id": group_id("DNS Write")}],
+        "resources": {f"{Scope.ZONE}.{zone}": "*"},
+    }
+    held = gateway.create(name="narrow", policies=[rights(user_id), narrow])
+    assert gateway.call("GET", "/zones", held["value"]).status_code == 403
+    browser.sign_in(held["value"])
+    found = browser.ask("GET", "/dashboard/api/resources").json()["result"]
+    assert [(each["id"], each["name"]) for each in found["zones"]] == [(zone, "alpha.example")]
 
 
 def test_what_was_refused_to_a_token_is_told(gateway: Gateway, browser: Browser, user_id: str) -> None:

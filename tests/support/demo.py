@@ -38,8 +38,9 @@ class Demo:
             self.printed += line
             if _LAST_LINE in line:
                 self.printed += self.process.stdout.readline()
-                break
-        return self
+                return self
+        self.interrupt()
+        raise AssertionError(f"the demo ended: {self.log_file.read_text()}")
 
     @property
     def exports(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ WITHOUT_TESTS: dict[str, str] = {
     "__main__.py": "one call of cli/main.py",
     "proxy/ports.py": "Protocols and structs",
     "server/ports.py": "Protocols and structs",
+    "telemetry/kind.py": "Protocols and structs",
 }
 
 

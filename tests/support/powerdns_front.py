@@ -12,7 +12,7 @@ import httpx
 
 from gateway.tokens.resource import Scope
 from support.powerdns import KEY, PowerDns
-from support.processes import Gateway
+from support.processes import NO_TLS, Gateway
 from support.records import ZONE, group_id
 
 ALPHA, BETA, CLOSED = "alpha.example.", "beta.example.", "closed.example."
@@ -49,7 +49,7 @@ class Front(NamedTuple):
 
     def raw(self, method: str, path: str, headers: Any, **options: Any) -> httpx.Response:
         url = f"http://127.0.0.1:{self.gateway.port}/api{path}"
-        return httpx.request(method, url, headers=headers, timeout=20, **options)
+        return httpx.request(method, url, headers=headers, timeout=20, verify=NO_TLS, **options)
 
     def nothing_reached(self, zone_name: str) -> bool:
         """Whether no request to the server named that zone in its path, in any spelling."""

@@ -8,6 +8,7 @@ them, so a test starts them in its main thread; waiting, which blocks, may be do
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -347,8 +348,8 @@ class Scripted(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def scripted(answer: Answer) -> AsyncIterator[Scripted]:
-    """A server that says OK to greetings, and to each other command what `answer` makes of its words.
+async def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
+    """A server that says OK to greetings, and to each other command what `answer` makes of its words; under `tls`.
 
     None breaks the connection off; b"" leaves the command without a reply.
     """
@@ -367,7 +368,7 @@ async def scripted(answer: Answer) -> AsyncIterator[Scripted]:
                 writer.write(reply)
         writer.close()
 
-    server = await asyncio.start_server(serve, HOST, 0)
+    server = await asyncio.start_server(serve, HOST, 0, ssl=tls)
     async with server:
         yield Scripted(server.sockets[0].getsockname()[1], commands)
 

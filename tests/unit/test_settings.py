@@ -19,6 +19,7 @@ from gateway.settings import (
     UpstreamTls,
     environment,
     load_settings,
+    value_files,
 )
 from gateway.tokens.rate import Rate
 from gateway.tokens.secret import Sensitive
@@ -77,6 +78,7 @@ format = "auto"
 level = "info"
 access = true
 access_sample = 1.0
+redact = []
 [audit]
 max_age = 400
 max_entries = 1000000
@@ -141,6 +143,21 @@ def refusal(load: Load) -> Callable[..., str]:
 @pytest.mark.parametrize(("key", "value"), [pytest.param(*pair, id=pair[0]) for pair in flat(tomllib.loads(DEFAULTS))])
 def test_each_key_has_its_default(load: Load, key: str, value: object) -> None:
     assert at(load(""), key) == value
+
+
+def test_the_files_of_values_are_known_by_their_keys(tmp_path: Path) -> None:
+    config = tmp_path / "z.toml"
+    config.write_text("""
+        store.pepper = ["file:/run/new", "plain", "file:/run/old"]
+        upstreams.x = { targets = ["http://h"], credential = { value = "file:${DIR}/x" } }
+    """)
+    environ = {"DIR": "/run", "ZONEGATE_NOTIFY__WEBHOOK": "file:/run/hook"}
+    assert value_files(config, environ) == [
+        ("store.pepper", Path("/run/new")),
+        ("store.pepper", Path("/run/old")),
+        ("upstreams.x.credential.value", Path("/run/x")),
+        ("notify.webhook", Path("/run/hook")),
+    ]
 
 
 def test_there_is_no_key_that_the_design_does_not_have(load: Load) -> None:

@@ -3,6 +3,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from redis.asyncio.connection import parse_url
 
 from gateway.store_url import Cluster, Sentinels, Server, parse_store_url
@@ -38,6 +39,14 @@ def cluster(*nodes: tuple[str, int]) -> Cluster:
 )
 def test_a_url_names_sentinels_or_nodes(url: str, where: object) -> None:
     assert parse_store_url(url) == where
+
+
+@pytest.mark.parametrize("rest", ["+sentinel://u:p@h:1,[::1]/zg/3", "+cluster://u:p@h:1,[::1]"])
+def test_rediss_is_the_same_under_tls(rest: str) -> None:
+    plain, under_tls = parse_store_url(f"redis{rest}"), parse_store_url(f"rediss{rest}")
+    assert not isinstance(plain, Server)
+    assert not plain.tls
+    assert under_tls == replace(plain, tls=True)
 
 
 @pytest.mark.parametrize("rest", [pytest.param("h/zg", id="sentinels"), pytest.param("h", id="cluster")])

@@ -156,7 +156,7 @@ function signInPage(message) {
         "form",
         { class: "card sign-in", novalidate: true, onsubmit: submit },
         h("h1", { tabindex: "-1" }, "Sign in"),
-        h("p", { class: "lead" }, "With an API token that has the permission API Tokens."),
+        h("p", { class: "lead" }, "Use an API token that has the permission API Tokens."),
         message && note(message),
         field("API token", input),
         faults,
@@ -169,7 +169,7 @@ function signInPage(message) {
 
 // The gateway's words are about requests; here somebody has pasted a token.
 function refused(error) {
-  if (error.status === 400) return "This is no API token: the secret begins with zgt_ or zga_ and has no spaces in it";
+  if (error.status === 400) return "This is not an API token: a token's secret begins with zgt_ or zga_ and has no spaces in it";
   if (error.status === 403) return `This token cannot sign in here: ${error.message}`;
   return error.message;
 }

@@ -76,9 +76,9 @@ export const note = (...children) => h("div", { class: "notice" }, h("p", {}, ch
 
 // What just happened, for those who see it and those who hear it.
 let fading;
-export function tell(message) {
+export function tell(...words) {
   const told = document.getElementById("told");
-  told.textContent = message;
+  told.replaceChildren(...words);
   clearTimeout(fading);
   fading = setTimeout(() => told.replaceChildren(), 4000);
 }

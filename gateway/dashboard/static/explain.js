@@ -66,13 +66,16 @@ export async function explain({ view, id, guard, signal }) {
         { class: "card stack", novalidate: true, onsubmit: submit },
         field("Token", which),
         h("div", { class: "row request" }, field("Method", method), field("Path", target)),
-        h("div", { class: "row two" }, field("Client address", ip, "Empty: your own"), field("Body", body, "Where the decision turns on it")),
+        h("div", { class: "row two" }, field("Client address", ip, "Leave it empty for your own"), field("Body", body, "Only where the decision depends on it")),
         h("div", { class: "actions end" }, go),
       ),
       answer,
     ),
   );
 }
+
+// Policies of which the same is said are shown once.
+const distinct = (policies) => [...new Map(policies.map((one) => [JSON.stringify([one.side, one.effect, one.covers, one.why]), one])).values()];
 
 const VERDICTS = { allow: "Allowed", deny: "Refused", need: "Not decided" };
 
@@ -93,7 +96,7 @@ function shown({ decision, status, code, message, remedy, policies, request }, k
       h(
         "ul",
         { class: "reasons" },
-        policies.map(({ side, effect, covers, why }) =>
+        distinct(policies).map(({ side, effect, covers, why }) =>
           h(
             "li",
             { class: covers ? effect : null },

@@ -12,11 +12,13 @@ import {
   newFilter,
   newPermission,
   newZone,
+  resourceOf,
   toBody,
   uses,
+  wholeNumber,
 } from "./policy.js";
 import { addresses, factList, head, path, policyLines } from "./tokens.js";
-import { endOfDay, lastDay, longDate, startOfDay, today } from "./words.js";
+import { endOfDay, lastDay, longDate, number, rate, startOfDay, today } from "./words.js";
 
 // Step 1: a template, or an empty form.
 
@@ -105,17 +107,17 @@ export async function form({ view, guard, signal }) {
   const zones = rows("Zone resources", "Add zone resource", () => draft.zones, {
     make: newZone,
     draw: (row, redraw) => zoneRow(row, known, redraw),
-    hint: "Where the zone permissions hold. What is excluded is taken away from what is included.",
+    hint: `Where the zone permissions hold. What is excluded is taken away from what is included.${unlisted(known)}`,
   });
   const accounts = rows("Account resources", "Add account resource", () => draft.accounts, {
     make: newAccount,
     draw: (row, redraw) => accountRow(row, known, redraw),
-    hint: "Where the account permissions hold.",
+    hint: `Where the account permissions hold.${unlisted(known)}`,
   });
   const filters = rows("Client IP address filtering", "Add IP filter", () => draft.filters, {
     make: newFilter,
     draw: filterRow,
-    hint: "From where the token may be used. Without addresses: from everywhere.",
+    hint: "From where the token may be used. Leave it empty to allow every address.",
   });
   const [from, until] = ["start", "end"].map((key) => {
     const input = h("input", {
@@ -132,8 +134,28 @@ export async function form({ view, guard, signal }) {
     "fieldset",
     { class: "card" },
     h("legend", {}, "TTL"),
-    h("p", { class: "hint" }, "Days of UTC; the end date is the last day on which the token works. Both may be left empty."),
+    h("p", { class: "hint" }, "Dates are in UTC, and the whole of the end date is included. Leave a date empty for no limit."),
     h("div", { class: "row two" }, field("Start date", from), field("End date", until)),
+  );
+  const [requests, period] = ["requests", "period"].map((key) => {
+    const input = h("input", {
+      type: "text",
+      inputmode: "numeric",
+      autocomplete: "off",
+      value: draft[key],
+      oninput: () => {
+        draft[key] = input.value;
+        unmark(input);
+      },
+    });
+    return input;
+  });
+  const limit = h(
+    "fieldset",
+    { class: "card" },
+    h("legend", {}, "Rate limit"),
+    h("p", { class: "hint" }, "Optional: so many requests at most in a period, such as 1,200 requests in 300 seconds."),
+    h("div", { class: "row two" }, field("Requests", requests), field("Period in seconds", period)),
   );
   const parts = { permissions, zones, accounts, filters };
   scopes = () => {
@@ -144,21 +166,35 @@ export async function form({ view, guard, signal }) {
   // Faults of the gateway, each beside its field; those without one above the form.
   const place = (refusal, made) => {
     const rest = [];
+    const placed = new Map();
     for (const { message, source } of refusal.faults) {
-      const control = controlFor(source.pointer.split("/").slice(1), made);
-      if (control?.isConnected) mark(control, sentence(message));
+      const pointer = pointed(source.pointer);
+      const control = controlFor(pointer, made);
+      if (control?.isConnected) placed.set(control, [...(placed.get(control) ?? []), about(pointer, made, message)]);
       else rest.push(sentence(message));
     }
+    for (const [control, messages] of placed) mark(control, sentence([...new Set(messages)].join("; ")));
     if (rest.length || !refusal.faults.length) {
       const lines = refusal.faults.length ? rest : refusal.lines;
       faults.replaceChildren(alert(refusal.message, told({ message: refusal.message, lines })));
     }
     firstWrong();
   };
+  // The same, where some fields are known to be wrong already: only what is beside those. What the gateway says of
+  // policies comes of what is not chosen yet.
+  const placeBeside = (refusal, made) => {
+    const beside = refusal.faults.filter(({ source }) => {
+      const pointer = pointed(source.pointer);
+      const control = pointer[0] === "policies" ? null : controlFor(pointer, made);
+      return control?.isConnected && !control.hasAttribute("aria-invalid");
+    });
+    if (beside.length) place({ faults: beside }, made);
+  };
   const controlFor = ([field, ...more], made) => {
     if (field === "name") return name;
     if (field === "not_before") return from;
     if (field === "expires_on") return until;
+    if (field === "limits") return more[0] === "period" ? period : requests;
     if (field === "condition") {
       const rowsOf = made.sources[more[1]];
       const index = rowsOf?.[Number(more[2] ?? 0)] ?? rowsOf?.[0] ?? 0;
@@ -168,7 +204,11 @@ export async function form({ view, guard, signal }) {
       const part = made.parts[Number(more[0] ?? 0)];
       if (part === "kept") return null;
       if (!part || part === "permissions" || more[1] === "permission_groups") return permissions.control(0, "base");
-      return parts[part].control(0, "id") ?? parts[part].control(0, "kind");
+      const scope = part === "zones" ? ZONE : ACCOUNT;
+      const meant = draft[part].findIndex((one) => resourceOf(one, scope)[0] === more[2]);
+      // A pointer does not echo a key that is no plain name: that was typed, and not chosen.
+      const row = meant >= 0 ? meant : Math.max(0, draft[part].findIndex((one) => more[1] === "resources" && one.other));
+      return parts[part].control(row, "id") ?? parts[part].control(row, "kind");
     }
     return null;
   };
@@ -184,15 +224,17 @@ export async function form({ view, guard, signal }) {
       guard(async () => {
         for (const control of main.querySelectorAll("[aria-invalid]")) unmark(control);
         faults.replaceChildren();
-        if (!check(draft, { name, from, until, permissions, zones, accounts })) return firstWrong();
+        const fine = check(draft, { name, from, until, requests, period, permissions, zones, accounts });
         const made = body(draft, known);
         try {
           const { result } = await ask("POST", `/summary${draft.id ? `?token_id=${draft.id}` : ""}`, made.body);
           draft.lines = result.lines;
         } catch (error) {
           if (!(error instanceof Refusal)) throw error;
-          return place(error, made);
+          if (fine) return place(error, made);
+          placeBeside(error, made);
         }
+        if (!fine) return firstWrong();
         location.hash = "#/draft/summary";
       }),
     );
@@ -201,10 +243,11 @@ export async function form({ view, guard, signal }) {
   const main = h(
     "form",
     { novalidate: true, onsubmit: submit, class: "stack" },
-    h("div", { class: "card" }, field("Token name", name, "For people: it says what uses the token")),
+    h("div", { class: "card" }, field("Token name", name, "Say what will use the token, so that you know it again.")),
     draft.kept ? kept(draft, known) : [permissions.box, zones.box, accounts.box],
     filters.box,
     ttl,
+    limit,
     faults,
     h("div", { class: "actions end" }, h("a", { class: "button", href: draft.id ? `#/tokens/${draft.id}` : "#/new" }, "Back"), go),
   );
@@ -226,10 +269,23 @@ export async function form({ view, guard, signal }) {
   }
 }
 
+const unlisted = (known) => (known.incomplete ? " Not all of them could be listed: name those that are missing by their id." : "");
+
+const pointed = (pointer) => pointer.split("/").slice(1).map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+
+// A field holds many addresses: which one is meant is said too.
+function about([field, , list, index], made, message) {
+  const address = field === "condition" ? made.body.condition?.request_ip[list]?.[Number(index)] : null;
+  return address ? `${address}: ${message.charAt(0).toLowerCase()}${message.slice(1)}` : message;
+}
+
 const sentence = (message) => message.charAt(0).toUpperCase() + message.slice(1);
 
+const MOST_REQUESTS = 1000000;
+const LONGEST_PERIOD = 30 * 86400;
+
 // What can be told without the gateway: what is left out.
-function check(draft, { name, from, until, permissions, zones, accounts }) {
+function check(draft, { name, from, until, requests, period, permissions, zones, accounts }) {
   let fine = true;
   const wrong = (control, message) => {
     if (!control) return;
@@ -255,6 +311,12 @@ function check(draft, { name, from, until, permissions, zones, accounts }) {
   for (const control of [from, until]) if (control.validity.badInput) wrong(control, "Give a whole date: year, month, day");
   if (draft.start && draft.end && draft.end < draft.start) wrong(until, "The end date lies before the start date");
   else if (draft.end && draft.end < today() && draft.end !== lastDayBefore(draft)) wrong(until, "The end date lies in the past");
+  if (draft.requests.trim() || draft.period.trim()) {
+    for (const [control, most] of [[requests, MOST_REQUESTS], [period, LONGEST_PERIOD]]) {
+      const value = wholeNumber(control.value);
+      if (!(value >= 1 && value <= most)) wrong(control, `Give a whole number from 1 to ${number(most)}`);
+    }
+  }
   return fine;
 }
 
@@ -472,7 +534,7 @@ export async function summary({ view, guard, keep, signal }) {
     try {
       if (draft.id) {
         const { result } = await api("PUT", path(draft.id), made.body, { headers: draft.etag ? { "If-Match": draft.etag } : {} });
-        tell(`${result.name} is saved`);
+        tell(bdi(result.name), " is saved");
         drop();
         location.hash = `#/tokens/${result.id}`;
         return;
@@ -505,6 +567,7 @@ export async function summary({ view, guard, keep, signal }) {
     ["Addresses", addresses(only, never)],
     ["Starts", draft.start ? longDate(`${draft.start}T00:00:00Z`) : "At once"],
     ["Ends", draft.end ? `${longDate(`${draft.end}T00:00:00Z`)}, at the end of the day (UTC)` : "Never"],
+    ["Rate limit", made.body.limits ? rate(made.body.limits) : "No limit of its own"],
   ];
   const notes = (draft.lines ?? []).filter((line) => line.startsWith("note: ") || line.startsWith("may pass"));
   view.replaceChildren(
@@ -516,7 +579,7 @@ export async function summary({ view, guard, keep, signal }) {
         lead: draft.id ? "This is what the token will be allowed to do." : "This is what the new token will be allowed to do.",
       }),
       h("div", { class: "card" }, factList(facts), notes.map((line) => note(sentence(line.replace("note: ", ""))))),
-      !draft.end && !draft.id && note("The token has no end. One that ends, ends the harm that a leaked secret does."),
+      !draft.end && !draft.id && note("This token never expires. With an end date, a leaked secret is of no use after that day."),
       faults,
       h("div", { class: "actions end" }, h("button", { type: "button", class: "button", onclick: () => (location.hash = "#/draft") }, "Edit token"), save),
     ),

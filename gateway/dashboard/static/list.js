@@ -2,7 +2,7 @@
 
 import { session } from "./api.js";
 import { alert, bdi, choice, h, menu } from "./dom.js";
-import { names } from "./names.js";
+import { forgetIncomplete, names } from "./names.js";
 import { lines } from "./policy.js";
 import { actions, badge, expiry, head, listed, moment, page, permission, walk } from "./tokens.js";
 import { many, number } from "./words.js";
@@ -78,7 +78,10 @@ export async function list({ view, signal, guard, keep }) {
     return guard(async () => {
       body.setAttribute("aria-busy", "true");
       try {
-        known ??= await names();
+        if (!known) {
+          await forgetIncomplete();
+          known = await names();
+        }
         await (place.search.trim() || place.status ? found(mine.signal) : asked(mine.signal));
       } catch (error) {
         if (error.name === "AbortError" || mine.signal.aborted) return;

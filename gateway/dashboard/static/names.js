@@ -28,6 +28,7 @@ class Names {
   constructor(resources) {
     this.zones = resources.zones ?? [];
     this.accounts = resources.accounts ?? [];
+    this.incomplete = Boolean(resources.incomplete);
     this.user = session.user_id ?? resources.user?.id ?? null;
     this.zoneNames = new Map(this.zones.map((zone) => [zone.id, zone.name]));
     this.accountNames = new Map(this.accounts.map((account) => [account.id, account.name]));
@@ -99,4 +100,9 @@ export async function catalogue() {
 
 export function forget() {
   known = null;
+}
+
+// What could not be listed then can perhaps be listed now.
+export async function forgetIncomplete() {
+  if ((await known?.catch(() => null))?.incomplete) known = null;
 }

@@ -11,7 +11,7 @@ const EVERY_ACCOUNT = `${ACCOUNT}.*`;
 // What the server adds to a token, and what the form has fields for; the rest goes back as it came.
 const NOT_CARRIED = new Set([
   ...["id", "status", "issued_on", "modified_on", "last_used_on", "owner", "issued_by", "usage", "value"],
-  ...["name", "policies", "condition", "not_before", "expires_on"],
+  ...["name", "policies", "condition", "not_before", "expires_on", "limits"],
 ]);
 
 export const newZone = () => ({ mode: "include", kind: "zone", id: "" });
@@ -30,7 +30,10 @@ export function newDraft() {
     filters: [newFilter()],
     start: "",
     end: "",
+    requests: "",
+    period: "",
     kept: null,
+    untouched: null,
     carried: {},
     was: null,
   };
@@ -51,7 +54,7 @@ export function fromTemplate(template) {
 }
 
 // The resource key and value of one row.
-function resourceOf(row, scope) {
+export function resourceOf(row, scope) {
   if (scope === ACCOUNT) return row.kind === "all" ? [EVERY_ACCOUNT, "*"] : [`${ACCOUNT}.${row.id.trim()}`, "*"];
   if (row.kind === "all") return [EVERY_ZONE, "*"];
   if (row.kind === "zone") return [`${ZONE}.${row.id.trim()}`, "*"];
@@ -119,9 +122,28 @@ function merged(pairs) {
 
 export const addressesOf = (text) => text.split(/[\s,]+/).filter(Boolean);
 
+// The whole number that was typed, perhaps as "1,200"; NaN for anything else.
+export function wholeNumber(text) {
+  const digits = text.replace(/[\s,]/g, "");
+  return /^\d+$/.test(digits) ? Number(digits) : NaN;
+}
+
+// Policies that nobody has touched go back as they came, ids and all.
+function policiesOf(draft, names) {
+  if (draft.kept) return { policies: draft.kept, parts: draft.kept.map(() => "kept") };
+  const built = build(draft, names);
+  if (!draft.was || JSON.stringify(built.policies) !== draft.untouched) return built;
+  return { policies: draft.was.policies, parts: draft.was.policies.map(partOf) };
+}
+
+function partOf({ resources }) {
+  const [[key, value]] = Object.entries(resources);
+  return { [ZONE]: "zones", [ACCOUNT]: "accounts" }[read(key, value).scope] ?? "permissions";
+}
+
 // The body of a token for the API, and where each pointer in a refusal belongs.
 export function toBody(draft, names, dates) {
-  const { policies, parts } = draft.kept ? { policies: draft.kept, parts: draft.kept.map(() => "kept") } : build(draft, names);
+  const { policies, parts } = policiesOf(draft, names);
   const request_ip = {};
   const sources = { in: [], not_in: [] };
   draft.filters.forEach((filter, index) => {
@@ -135,13 +157,16 @@ export function toBody(draft, names, dates) {
   if (Object.keys(request_ip).length) body.condition = { request_ip };
   if (dates.start) body.not_before = dates.start;
   if (dates.end) body.expires_on = dates.end;
+  if (draft.requests.trim() || draft.period.trim()) {
+    body.limits = { requests: wholeNumber(draft.requests), period: wholeNumber(draft.period) };
+  }
   return { body, parts, sources };
 }
 
 // The body that puts an existing token back as it is, with `changes`.
 export function asBody(token, changes = {}) {
   const body = carriedBy(token);
-  for (const key of ["name", "policies", "condition", "not_before", "expires_on"]) {
+  for (const key of ["name", "policies", "condition", "not_before", "expires_on", "limits"]) {
     if (token[key] !== undefined) body[key] = token[key];
   }
   return { ...body, ...changes };
@@ -160,9 +185,12 @@ export function fromToken(token, etag, names, lastDay) {
   if (!draft.filters.length) draft.filters.push(newFilter());
   draft.start = token.not_before?.slice(0, 10) ?? "";
   draft.end = token.expires_on ? lastDay(token.expires_on) : "";
-  if (!fill(draft, token.policies, names) || !same(token.policies, build(draft, names).policies)) {
-    draft.kept = token.policies;
-  }
+  draft.requests = String(token.limits?.requests ?? "");
+  draft.period = String(token.limits?.period ?? "");
+  const filled = fill(draft, token.policies, names);
+  const built = filled ? build(draft, names).policies : [];
+  if (!filled || !same(token.policies, built)) draft.kept = token.policies;
+  draft.untouched = JSON.stringify(built);
   return draft;
 }
 

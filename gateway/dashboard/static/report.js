@@ -21,8 +21,8 @@ export async function report({ view, signal, guard }) {
     const old = active.filter((token) => now - used(token) >= days(value(unused))).sort((a, b) => used(a) - used(b));
     const end = ({ expires_on: on }) => Date.parse(on);
     const near = active.filter((token) => token.expires_on && end(token) - now <= days(value(ending))).sort((a, b) => end(a) - end(b));
-    stale.replaceChildren(shown("Unused tokens", old, "No active token has been unused for so long."));
-    soon.replaceChildren(shown("Tokens that end soon", near, "No active token ends so soon."));
+    stale.replaceChildren(shown("Unused tokens", old, "Every active token was used in that time."));
+    soon.replaceChildren(shown("Tokens that end soon", near, "No active token ends in that time."));
   };
   for (const control of [unused, ending]) control.addEventListener("input", draw);
 
@@ -30,16 +30,16 @@ export async function report({ view, signal, guard }) {
     h(
       "div",
       { class: "page" },
-      head("Report", { lead: "What could be taken away, and what has to be renewed. Disabled and expired tokens are left out." }),
+      head("Report", { lead: "Tokens that nobody uses, and tokens that have to be renewed. Disabled and expired tokens are left out." }),
       progress,
-      section("Unused tokens", field("Unused for at least so many days", unused), stale),
-      section("Ending soon", field("Ending within so many days", ending), soon),
+      section("Unused tokens", field("Not used for (days)", unused), stale),
+      section("Ending soon", field("Ending within (days)", ending), soon),
     ),
   );
   await guard(async () => {
     await walk((more, done, total) => {
       tokens.push(...more);
-      progress.textContent = done < total ? `${number(done)} of ${number(total)} tokens read` : `${many(total, "token")} looked at`;
+      progress.textContent = done < total ? `${number(done)} of ${number(total)} tokens read` : `${many(total, "token")} checked`;
     }, signal);
     draw();
   });

@@ -6,7 +6,7 @@ import { head, path, section } from "./tokens.js";
 
 export function secret({ view, made }) {
   if (!made) return location.replace("#/");
-  const value = h("input", { type: "text", readonly: true, id: "secret", class: "mono secret", value: made.secret, onfocus: () => value.select() });
+  const value = h("textarea", { readonly: true, rows: 2, spellcheck: "false", id: "secret", class: "mono secret", value: made.secret, onfocus: () => value.select() });
   const verify = `${session.public_url}${path("verify")}`;
   const curl = h("pre", { tabindex: "0", "aria-label": "The command" }, `curl "${verify}" -H "Authorization: Bearer ${made.secret}"`);
   view.replaceChildren(

@@ -4,7 +4,7 @@ import { Refusal, api, ask } from "./api.js";
 import { bdi, h, menu, newId, svg } from "./dom.js";
 import { names } from "./names.js";
 import { actions, addresses, badge, expiry, factList, head, moment, path, policyLines, section } from "./tokens.js";
-import { exact, many, number, relative } from "./words.js";
+import { exact, many, number, rate, relative } from "./words.js";
 
 const MOST_ENTRIES = 20;
 const ACTIONS = {
@@ -13,6 +13,8 @@ const ACTIONS = {
   roll: "Rolled",
   delete: "Deleted",
   denied: "Refused call",
+  "sign-in": "Signed in",
+  "sign-out": "Signed out",
   expire: "Ended",
   "revoke-self": "Ended by itself",
   leaked: "Disabled: its secret leaked",
@@ -44,7 +46,7 @@ export async function token({ view, id, guard, keep, signal }) {
       h(
         "div",
         { class: "columns" },
-        section("What it may do", policyLines(found.policies, known), limits(found)),
+        h("div", {}, section("What it may do", policyLines(found.policies, known)), section("Usage", usage)),
         section(
           "Details",
           factList([
@@ -52,6 +54,7 @@ export async function token({ view, id, guard, keep, signal }) {
             ["Addresses", addresses(only, never)],
             ["Starts", found.not_before ? h("time", { datetime: found.not_before }, exact(found.not_before)) : "At once"],
             ["Ends", expiry(found)],
+            ["Rate limit", found.limits ? rate(found.limits) : "No limit of its own"],
             ["Last used", moment(found.last_used_on), found.usage?.last_address && ` from ${found.usage.last_address}`],
             ["Created", when(found.issued_on)],
             ["Changed", when(found.modified_on)],
@@ -59,8 +62,7 @@ export async function token({ view, id, guard, keep, signal }) {
           ]),
         ),
       ),
-      section("Usage", usage),
-      section("Last refusals", denials),
+      section("Last refused requests", denials),
       section("Audit", audit),
     ),
   );
@@ -74,9 +76,6 @@ export async function token({ view, id, guard, keep, signal }) {
 const waiting = () => h("p", { class: "quiet" }, "Loading…");
 const quiet = (text) => h("p", { class: "quiet" }, text);
 const when = (value) => h("time", { datetime: value }, exact(value));
-
-const limits = ({ limits: rate }) =>
-  rate?.requests ? h("p", { class: "hint" }, `At most ${many(rate.requests, "request")} in ${many(rate.period, "second")}.`) : null;
 
 // A part of the page that cannot be had is said to be so; the others are shown all the same.
 async function part(place, make) {
@@ -114,7 +113,7 @@ const WIDTH = 720;
 const HEIGHT = 180;
 const LEFT = 44;
 const BOTTOM = 24;
-const TOP = 10;
+const TOP = 16;
 
 // Bars, one for each day: what was allowed, and what was refused on top of it.
 function plot(days) {
@@ -151,7 +150,6 @@ function plot(days) {
   });
   const sum = (key) => days.reduce((total, one) => total + one[key], 0);
   const id = newId("plot");
-  const said = `${many(sum("allowed"), "request")} allowed and ${number(sum("refused"))} refused in ${many(days.length, "day")}`;
   return h(
     "figure",
     { class: "plot" },
@@ -159,9 +157,8 @@ function plot(days) {
     h(
       "figcaption",
       { id },
-      h("span", { class: "key allowed" }),
-      h("span", { class: "key refused" }),
-      said,
+      h("span", {}, h("span", { class: "key" }), `${many(sum("allowed"), "request")} allowed, `),
+      h("span", {}, h("span", { class: "key refused" }), `${number(sum("refused"))} refused in the last ${many(days.length, "day")}`),
     ),
   );
 }
@@ -172,10 +169,10 @@ function ceiling(value) {
 }
 
 function routes(requests) {
-  if (!requests.length) return quiet("It was not used yet.");
+  if (!requests.length) return quiet("Not used yet.");
   const rows = requests.filter(({ result }) => result === "allowed").sort((a, b) => b.count - a.count);
-  if (!rows.length) return quiet("None of its requests was allowed.");
-  return table("What it was used for", ["Route", "Requests"], rows.slice(0, MOST_ENTRIES).map(({ route, count }) => [routeOf(route), number(count)]));
+  if (!rows.length) return quiet("No request was allowed yet.");
+  return table("Requests by route", ["Route", "Requests"], rows.slice(0, MOST_ENTRIES).map(({ route, count }) => [routeOf(route), number(count)]));
 }
 
 const routeOf = (route) => (route ? h("code", {}, route) : "No such route");
@@ -186,9 +183,9 @@ const reason = (name) => {
 };
 
 function refusals({ calls }) {
-  if (!calls.length) return quiet("Nothing was refused to it.");
+  if (!calls.length) return quiet("No request was refused.");
   return table(
-    "The last refused requests",
+    "Last refused requests",
     ["When", "Reason", "Request", "Address", "Times"],
     calls.slice(0, MOST_ENTRIES).map((one) => [ago(one.when), reason(one.reason), routeOf(`${one.method} ${one.path}`.trim()), one.address, number(one.times)]),
   );
@@ -197,9 +194,9 @@ function refusals({ calls }) {
 const ago = (value) => h("time", { datetime: value, title: exact(value) }, relative(value));
 
 function entries(found) {
-  if (!found.length) return quiet("Nothing is written there.");
+  if (!found.length) return quiet("No changes recorded.");
   return table(
-    "Who did what to it",
+    "Changes to this token",
     ["When", "What", "By", "From"],
     found.map((entry) => {
       const { type } = entry.action;

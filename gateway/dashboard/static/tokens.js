@@ -89,7 +89,7 @@ export function actions(token, { view = true, done, keep }) {
     view && { label: "View", act: () => (location.hash = `#/tokens/${token.id}`) },
     { label: "Edit", act: () => (location.hash = `#/tokens/${token.id}/edit`) },
     { label: "Roll", act: (button) => roll(token, button, keep) },
-    { label: status, act: (button) => (status === "Enable" ? enable : disable)(token, button, done) },
+    { label: status, act: (button) => (status === "Enable" ? enable(token, done) : disable(token, button, done)) },
     { label: "Delete", danger: true, act: (button) => remove(token, button, done) },
   ].filter(Boolean);
 }
@@ -108,7 +108,7 @@ function roll(token, back, keep) {
     back,
     body: [
       h("p", {}, bdi(token.name), " gets a new secret. What it may do stays as it is."),
-      field("Old secret", old, "Let it work on while you put the new one in its place everywhere"),
+      field("Old secret", old, "Keep it working for as long as you need to replace it everywhere"),
     ],
     confirm: async () => {
       const overlap = Number(old.value);
@@ -137,26 +137,18 @@ function disable(token, back, done) {
     confirm: async () => {
       const changed = await setStatus(token, "disabled");
       return () => {
-        tell(`${token.name} is disabled`);
+        tell(bdi(token.name), " is disabled");
         done(changed);
       };
     },
   });
 }
 
-function enable(token, back, done) {
-  ask({
-    title: "Enable token",
-    back,
-    body: h("p", {}, "Requests with ", bdi(token.name), " will be answered again."),
-    confirm: async () => {
-      const changed = await setStatus(token, "active");
-      return () => {
-        tell(`${token.name} is enabled`);
-        done(changed);
-      };
-    },
-  });
+// Nothing is lost by it: so nobody is asked twice.
+async function enable(token, done) {
+  const changed = await setStatus(token, "active");
+  tell(bdi(token.name), " is enabled");
+  await done(changed);
 }
 
 function remove(token, back, done) {
@@ -168,7 +160,7 @@ function remove(token, back, done) {
     confirm: async () => {
       await api("DELETE", path(token.id));
       return () => {
-        tell(`${token.name} is deleted`);
+        tell(bdi(token.name), " is deleted");
         done(null);
       };
     },

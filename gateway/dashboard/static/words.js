@@ -14,6 +14,9 @@ const STEPS = [
 export const number = (value) => new Intl.NumberFormat("en").format(value);
 export const many = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
+// 1,200 requests in 300 seconds
+export const rate = ({ requests, period }) => `${many(requests, "request")} in ${many(period, "second")}`;
+
 // 3 January 2027
 export const longDate = (moment) => LONG.format(new Date(moment));
 

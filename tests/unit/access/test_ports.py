@@ -54,6 +54,8 @@ def test_the_words_of_the_audit_do_not_change() -> None:
         "freeze",
         "thaw",
         "denied",
+        "sign-in",
+        "sign-out",
     ]
 
 

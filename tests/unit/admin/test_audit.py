@@ -128,6 +128,13 @@ BY_HAND: dict[str, str] = {"actor_token": "", "actor_owner": "", "address": "", 
             {"type": "token_api"},
             id="of no token",
         ),
+        pytest.param(
+            entry(Action.SIGN_IN),
+            {"id": USER, "type": "user", "ip": "192.0.2.7"},
+            "UI",
+            {"type": "token", "id": TOKEN_ID},
+            id="a sign-in",
+        ),
     ],
 )
 def test_who_did_it_and_to_what(
@@ -326,6 +333,7 @@ async def test_a_refused_call_is_written_down_with_who_and_why() -> None:
     [
         ("/client/v4/user/tokens", ""),
         ("/client/v4/user/tokens/verify", ""),
+        ("/dashboard/api/session", ""),
         (f"/client/v4/user/tokens/{TOKEN_ID}", TOKEN_ID),
         ("/client/v4/user/tokens/nothing/of/the/kind", ""),
         (f"/client/v4/accounts/x/tokens/{TOKEN_ID}", TOKEN_ID),

@@ -1,6 +1,6 @@
 """`POST .../tokens/{id}/explain`: the request is asked about, and nothing is sent anywhere."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -25,13 +25,16 @@ from support.store_contract import MemoryTokenStore, numbered
 from support.zone_accounts import MemoryAccounts
 from unit.admin.asking import CALLER, NOT_MINE, SOMEBODY, FakeTrail, FakeUses, asker, dice, refused, result
 
+from gateway.access.ports import StoreUnavailable
 from gateway.access.question import Unknown
 from gateway.admin.explain import Explainer, read_asked
 from gateway.admin.token_api import UserTokenApi
 from gateway.reason import Reason
+from gateway.store.buckets import Ask
 from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.digest import NO_PEPPERS
 from gateway.tokens.owner import Owner, OwnerKind, OwnerRef, OwnerStatus
+from gateway.tokens.rate import Grant, Rate, take
 from gateway.tokens.token import Status, Token
 
 HERS = numbered(7)
@@ -45,13 +48,30 @@ def hers(policies: Iterable[Any] = (DNS_ON_A,), **more: Any) -> Token:
     return token(policies, token_id=HERS, **more)
 
 
+class Lacking:
+    """Buckets that lack so many seconds of being full, and of which nothing is taken."""
+
+    def __init__(self, lack: float) -> None:
+        self._lack = lack
+
+    async def settle(self, asks: Sequence[Ask]) -> list[Grant | StoreUnavailable]:
+        assert all((ask.wanted, ask.unused) == (0, 0) for ask in asks)
+        return [take(ask.rate, self._lack, 0, 0) for ask in asks]
+
+
 async def explained(
     asked: Mapping[str, Any],
     of: Token | None = None,
     ceiling: Owner | None = None,
     accounts: Mapping[str, str | Unknown] | None = None,
+    *,
+    lack: float = 0,
+    default: Rate | None = None,
 ) -> dict[str, Any]:
-    """What the API says of a request with the token `of`, whose owner is `ceiling`; the caller's may all."""
+    """What the API says of a request with the token `of`, whose owner is `ceiling`; the caller's may all. Its bucket
+    lacks so many seconds; `default`: limits of the settings.
+    """
+    buckets = Lacking(lack)
     store = MemoryTokenStore().hold(CALLER).hold(of or hers(), of=ceiling or owner())
     api = UserTokenApi(
         store,
@@ -61,7 +81,9 @@ async def explained(
         peppers=NO_PEPPERS,
         clock=lambda: NOW,
         randomness=dice(),
-        more=Explainer(store, GROUPS, CATALOG.public, MemoryAccounts(accounts), lambda: NOW).operations,
+        more=Explainer(
+            store, GROUPS, CATALOG.public, MemoryAccounts(accounts), lambda: NOW, buckets=buckets, rate=default
+        ).operations,
     )
     shown: dict[str, Any] = result(await asker(api)("POST", f"/user/tokens/{HERS}/explain", asked))
     return shown
@@ -276,7 +298,7 @@ async def test_of_a_token_that_is_not_the_owner_s_nothing_is_said(of: Token | No
     store = MemoryTokenStore().hold(CALLER)
     if of is not None:
         store.hold(of, of=owner(ref=SOMEBODY))
-    explainer = Explainer(store, GROUPS, CATALOG.public, None, lambda: NOW)
+    explainer = Explainer(store, GROUPS, CATALOG.public, None, lambda: NOW, buckets=Lacking(0))
     api = UserTokenApi(
         store,
         GROUPS,
@@ -303,12 +325,72 @@ async def test_an_account_s_tokens_are_explained_under_the_account() -> None:
         peppers=NO_PEPPERS,
         clock=lambda: NOW,
         randomness=dice(),
-        more=Explainer(store, GROUPS, CATALOG.public, None, lambda: NOW).operations,
+        more=Explainer(store, GROUPS, CATALOG.public, None, lambda: NOW, buckets=Lacking(0)).operations,
     )
     ask = asker(api, keeper)
     assert result(await ask("POST", f"/accounts/{ACCOUNT_A}/tokens/{HERS}/explain", WRITE))["decision"] == "allow"
     assert refused(await ask("POST", f"/user/tokens/{HERS}/explain", WRITE)).reason is Reason.NOT_FOUND
     assert refused(await ask("POST", f"/accounts/{ACCOUNT_B}/tokens/{HERS}/explain", WRITE)).reason is Reason.NOT_FOUND
+
+
+RATE = Rate(4, 60)
+OWN, SETTINGS = {"side": "token"}, {"side": "settings"}
+COUNTED = {"counted": True}
+OF_RATE = {"requests": 4, "period": 60}
+
+
+@pytest.mark.parametrize(
+    ("of", "more", "asked", "limits"),
+    [
+        pytest.param(hers(), {}, READ, None, id="none"),
+        pytest.param(hers(limits=RATE), {}, READ, OWN | COUNTED | {"left": 4}, id="its own, all left"),
+        pytest.param(hers(limits=RATE), {"lack": 30}, READ, OWN | COUNTED | {"left": 2}, id="its own, some left"),
+        pytest.param(hers(limits=RATE), {"default": Rate(9, 9)}, READ, OWN | COUNTED | {"left": 4}, id="its own first"),
+        pytest.param(hers(), {"default": RATE}, READ, SETTINGS | COUNTED | {"left": 4}, id="those of the settings"),
+        pytest.param(
+            hers(limits=RATE),
+            {"lack": 60},
+            {"method": "GET", "path": "/client/v4/user/tokens/verify"},
+            OWN | {"counted": False, "left": 0},
+            id="of what does not count",
+        ),
+        pytest.param(
+            hers(limits=RATE),
+            {"lack": 60},
+            READ | {"at": "2027-01-15T09:00:00Z"},
+            OWN | COUNTED,
+            id="at another moment nobody knows what is left",
+        ),
+    ],
+)
+async def test_the_limits_that_hold_are_told(
+    of: Token, more: dict[str, Any], asked: Mapping[str, Any], limits: dict[str, Any] | None
+) -> None:
+    shown = await explained(asked, of, **more)
+    assert shown["decision"] == "allow"
+    assert shown.get("limits") == (None if limits is None else OF_RATE | limits)
+
+
+@pytest.mark.parametrize(
+    ("of", "default", "other"),
+    [
+        pytest.param(hers(limits=RATE), None, "larger limits", id="its own"),
+        pytest.param(hers(), RATE, "limits of its own", id="those of the settings"),
+    ],
+)
+async def test_a_request_that_comes_too_soon_is_told_when_it_would_pass(
+    of: Token, default: Rate | None, other: str
+) -> None:
+    shown = await explained(READ, of, lack=50, default=default)
+    assert (shown["decision"], shown["reason"], shown["status"], shown["code"]) == ("deny", "rate_limited", 429, 10429)
+    assert shown["message"] == "Too many requests. The token has 4 requests in 60 s, and none is left"
+    assert shown["remedy"] == f"Wait 5 s, or give the token {other}"
+    assert (shown["limits"]["left"], shown["limits"]["wait"]) == (0, 5)
+
+
+async def test_what_is_not_allowed_has_nothing_to_do_with_limits() -> None:
+    shown = await explained(CREATE, hers(limits=RATE), lack=60)
+    assert shown["reason"] != "rate_limited"
 
 
 async def test_nothing_is_changed_by_an_explanation() -> None:

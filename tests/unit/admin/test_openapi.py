@@ -10,7 +10,8 @@ from gateway.reason import REFUSALS, Answer, Deny, Reason
 
 PREFIX = "/client/v4"
 ROUTES = CATALOG.admin.routes
-DOCUMENT = describe(ROUTES, PREFIX)
+COOKIE = "zonegate_session"
+DOCUMENT = describe(ROUTES, PREFIX, COOKIE)
 
 
 class NoPages:
@@ -54,6 +55,18 @@ def test_each_refusal_has_its_status_with_reason_and_code() -> None:
             assert (row.status, f"(code {row.code})") == (status, line.partition(" ")[2])
 
 
+def test_a_session_of_the_dashboard_is_heard_too_and_changes_by_its_own_pages_alone() -> None:
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    assert (schemes["session"]["in"], schemes["session"]["name"]) == ("cookie", COOKIE)
+    assert (schemes["csrf"]["in"], schemes["csrf"]["name"]) == ("header", "X-CSRF-Token")
+    for methods in DOCUMENT["paths"].values():
+        for method, operation in methods.items():
+            changes = method != "get"
+            session = {"session": [], "csrf": []} if changes else {"session": []}
+            assert operation["security"] == [{"token": []}, session]
+            assert ("cross_site" in operation["responses"]["403"]["description"]) is changes
+
+
 def test_every_reference_leads_somewhere() -> None:
     text = msgspec.json.encode(DOCUMENT).decode()
     names = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
@@ -62,7 +75,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_a_prefix_of_another_gateway_is_where_its_server_is() -> None:
-    assert describe(ROUTES, "")["servers"] == [{"url": "/"}]
+    assert describe(ROUTES, "", COOKIE)["servers"] == [{"url": "/"}]
 
 
 async def test_the_page_is_the_document_and_takes_no_other_method() -> None:

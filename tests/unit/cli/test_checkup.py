@@ -1,9 +1,20 @@
+import time
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from gateway.cli.checkup import Finding, Status, StoreAnswers, judge_clock, judge_file, judge_open_files, judge_store
+from gateway.cli.checkup import (
+    Finding,
+    Status,
+    StoreAnswers,
+    examine,
+    judge_clock,
+    judge_file,
+    judge_open_files,
+    judge_store,
+    judge_tracing,
+)
 from gateway.settings import Listen, Settings, Store, Upstream
 
 WELL = StoreAnswers(evicts=None, concerns=(), replicas=None, ahead=0.0, has_owner=True, frozen=False)
@@ -50,6 +61,20 @@ def test_a_clock_is_judged_by_the_store_s(ahead: float, status: Status) -> None:
 
 
 @pytest.mark.parametrize(
+    ("skew", "status"),
+    [
+        pytest.param(0.0, Status.OK, id="alike"),
+        pytest.param(60.0, Status.ERROR, id="a minute ahead"),
+        pytest.param(-20.0, Status.WARNING, id="behind"),
+    ],
+)
+def test_our_clock_is_held_against_what_the_store_says(server: tuple[Path, str], skew: float, status: Status) -> None:
+    settings = Settings(store=Store(data_dir=str(server[0])))
+    found = {finding.check: finding for finding in examine(settings, None, (), lambda: time.time() + skew)}
+    assert found["clock"].status is status
+
+
+@pytest.mark.parametrize(
     ("mode", "is_secret", "status"),
     [
         pytest.param(0o600, True, None, id="a key of its owner's"),
@@ -85,3 +110,17 @@ def test_open_files_are_counted_for_clients_and_upstreams(limit: int, status: St
     upstream = Upstream(targets=("http://127.0.0.1:1", "http://127.0.0.1:2"))
     settings = Settings(listen=Listen(max_connections=100), upstreams={"x": upstream})
     assert judge_open_files(limit, settings).status is status
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        pytest.param({}, [], id="nobody asked"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318"}, [Status.OK], id="asked for, and there"),
+        pytest.param({"OTEL_TRACES_EXPORTER": "jaeger"}, [Status.WARNING], id="asked for, and not there"),
+    ],
+)
+def test_traces_that_are_asked_for_and_will_not_be_are_told_of(environ: dict[str, str], found: list[Status]) -> None:
+    findings = list(judge_tracing(environ))
+    assert [finding.status for finding in findings] == found
+    assert all(finding.remedy for finding in findings if finding.status is not Status.OK)

@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from support.processes import ZONEGATE
@@ -45,6 +46,30 @@ def test_bash_is_offered_what_may_come_next(typed: str, offered: set[str]) -> No
         check=False,
     )
     assert (set(done.stdout.split()), done.stderr) == (offered, "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "program"),
+    [
+        pytest.param(
+            "bash",
+            "source /dev/stdin; COMP_WORDS=(zonegate token dis); COMP_CWORD=2; "
+            "$(complete -p zonegate | sed 's/.*-F //; s/ .*//') zonegate; echo ${COMPREPLY[@]}",
+            id="bash",
+        ),
+        pytest.param("fish", "source -; complete -C 'zonegate token dis'", id="fish"),
+    ],
+)
+def test_a_shell_that_has_read_the_script_completes(shell: str, program: str) -> None:
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"there is no {shell} here")
+    script = CliRunner().invoke(app, ["completion", shell]).stdout
+    environment = os.environ | {"PATH": f"{Path(ZONEGATE).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [path, "-c", program], input=script, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout.split()[:1], done.stderr) == (["disable"], "")
 
 
 def test_bash_reads_the_script_without_a_fault() -> None:

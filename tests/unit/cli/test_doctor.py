@@ -57,7 +57,7 @@ def test_all_is_well_but_for_the_owner_that_is_not_there_yet(doctor: Doctor, ups
     assert "ok       store: embedded: it answers" in result.stdout
     assert f"ok       upstream: cloudflare-dns: http://localhost:{upstream}: connected" in result.stdout
     assert "warning  owner: there is no first owner yet\n           mend it: zonegate init\n" in result.stdout
-    assert result.stdout.endswith("0 errors, 1 warnings.\n")
+    assert result.stdout.endswith("0 errors, 1 warning.\n")
 
 
 def test_it_changes_nothing_but_the_mark_that_the_store_is_ours(doctor: Doctor, upstream: int, redis: Redis) -> None:
@@ -91,6 +91,37 @@ def test_a_store_that_evicts_is_an_error(doctor: Doctor, upstream: int, redis: R
         assert checks(doctor(target(upstream), "--json"))["eviction"] == "error"
     finally:
         redis.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_secret_that_everybody_can_read_is_an_error_that_names_its_key(
+    doctor: Doctor, upstream: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "upstream-token"
+    secret.write_text("Bearer word\n")
+    secret.chmod(0o644)
+    monkeypatch.setenv("PLACE", str(secret))
+    text = target(upstream, more='credential = { value = "file:${PLACE}" }\n')
+    result = doctor(text)
+    assert result.exit_code == 1
+    said = f"error    files: upstreams.cloudflare-dns.credential.value: {secret}: everybody may read it"
+    assert f"{said}\n           mend it: chmod o-rw {secret}\n" in result.stdout
+    assert "word" not in result.output
+    secret.chmod(0o600)
+    assert doctor(text).exit_code == 0
+
+
+def test_a_password_that_the_store_refuses_is_an_error_that_says_so_and_not_the_password(
+    doctor: Doctor, upstream: int, server: tuple[Path, str], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZONEGATE_STORE__URL", server[1].replace("://", "://:wrong@"))
+    redis.config_set("requirepass", "right")
+    try:
+        result = doctor(target(upstream))
+    finally:
+        redis.config_set("requirepass", "")
+    assert result.exit_code == 1
+    assert "error    store: of store.url: the store refused the user or the password in store.url" in result.stdout
+    assert "wrong" not in result.output
 
 
 def test_a_store_that_is_away_is_an_error_and_the_rest_is_looked_at(

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from support.processes import ZONEGATE
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -40,6 +44,69 @@ def test_every_command_explains_itself(path: list[str]) -> None:
     groups = [[], ["token"], ["store"]]
     assert path in groups or "Example" in done.output
     assert "Usage: " in done.output
+
+
+@pytest.mark.parametrize("path", commands(), ids=" ".join)
+def test_nothing_stands_behind_a_flag_and_a_paragraph_is_broken_by_the_terminal_alone(path: list[str]) -> None:
+    printed = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "1000"}).output
+    assert "<bool>" not in printed
+    assert "--help" in printed
+    prose = [line.strip() for line in printed.splitlines() if line.startswith(" ") and line.strip()]
+    assert all(line.endswith((".", "]", ")")) or line.startswith(("Usage", "Example", "Try")) for line in prose), prose
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(
+            ["zoen"], "No such command 'zoen'. Did you mean 'zone', 'token'? See `zonegate --help`.", id="a command"
+        ),
+        pytest.param(["doctor", "-X"], "No such option: -X. See `zonegate doctor --help`.", id="a flag"),
+        pytest.param(["token", "show"], "Missing argument 'ID'. See `zonegate token show --help`.", id="an argument"),
+    ],
+)
+def test_wrong_use_is_one_line_that_names_the_help(arguments: list[str], said: str) -> None:
+    done = subprocess.run([ZONEGATE, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"zonegate: {said}\n")
+
+
+def test_ctrl_c_is_one_line_and_the_shell_s_own_code() -> None:
+    """Whatever the command was about to do: here it waits for a gateway that does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = os.environ | {
+            "ZONEGATE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "ZONEGATE_TOKEN": "zgt_x",
+        }
+        command = [ZONEGATE, "token", "list"]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as asking:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(1)  # the request is on its way
+                asking.send_signal(signal.SIGINT)
+                _, said = asking.communicate(timeout=60)
+    assert asking.returncode == 130
+    assert (said.count("\n"), said.partition(":")[0], "interrupted" in said) == (1, "zonegate", True)
+
+
+def test_a_pipe_that_nobody_reads_ends_the_command_without_a_word() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [ZONEGATE, "completion", "bash"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_what_each_command_prints_as_json_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
+    described = set(re.findall(r"^\| `([a-z -]+)` \|", page, re.MULTILINE))
+    prints_json = {
+        " ".join(path)
+        for path in commands()
+        if "--json" in CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output.split()
+    }
+    # The root's help does not have the flag; those of groups do not, either.
+    assert described == prints_json
 
 
 def test_the_version_is_the_packages() -> None:

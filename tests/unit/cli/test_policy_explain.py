@@ -103,3 +103,21 @@ def test_an_allowed_request_has_no_remedy_and_text_of_others_cannot_play_with_th
         "Allowed\\u001b[2J",
         "  [x] token's policy 1 (allow): because [bold]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "line"),
+    [
+        pytest.param(("token", True, 3), "      limits of the token: 4 in 60 s, 3 left", id="its own"),
+        pytest.param(("settings", True, None), "      limits of the settings: 4 in 60 s", id="at another moment"),
+        pytest.param(
+            ("token", False, 0),
+            "      limits of the token: 4 in 60 s, 0 left; not counted here",
+            id="what does not count",
+        ),
+    ],
+)
+def test_the_limits_that_hold_have_a_line(limits: tuple[str, bool, int | None], line: str) -> None:
+    request = Explained.Request("GET", PATH)
+    result = Explained.Result("allow", "", request, limits=Explained.Limits(4, 60, *limits))
+    assert [text.plain for text in lines_of(result)][1:] == [line]

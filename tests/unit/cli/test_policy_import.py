@@ -54,6 +54,17 @@ def test_routes_of_2000_operations_pass_the_check(directory: Path) -> None:
     assert run("check", "policies").stdout == "policies: no errors, no warnings\n"
 
 
+def test_programs_get_what_was_found_and_left_out_where_the_routes_have_a_file() -> None:
+    name = write({"/zones/{zone_id}": {"get": {GROUPS_KEY: ["DNS Read"]}}, "/zones": {"get": {}}})
+    result = run("import-openapi", name, "--name", "things", "-o", "things.toml", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    left_out = [{"method": "GET", "path": "/zones", "why": "no parameter names a zone, an account or a user"}]
+    assert json.loads(result.stdout) == {"operations": 2, "routes": 1, "left_out": left_out}
+    refused = run("import-openapi", name, "--name", "things", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("zonegate: --json: standard output has the routes themselves: --output ")
+
+
 def test_without_a_file_the_routes_are_printed() -> None:
     name = write({"/zones/{zone_id}": {"get": {GROUPS_KEY: ["DNS Read"]}}})
     result = run("import-openapi", name, "--name", "things", "--prefix", "/v2")

@@ -38,8 +38,22 @@ from gateway.settings import SettingsError
         pytest.param(
             Refused(400, [Note("Invalid request headers", 6003, None, (Note("Invalid format", 6111),))], []),
             1,
-            "zonegate: Invalid request headers (code 6003): Invalid format (code 6111)\n",
-            id="an error with its cause",
+            "zonegate: Invalid request headers (code 6003): Invalid format (code 6111): "
+            "ZONEGATE_TOKEN: set it to a secret as it was shown: zgt_<32 hex>_<49 letters and digits>\n",
+            id="an error with its cause, and what mends it",
+        ),
+        pytest.param(
+            Refused(403, [Note("a", 10000), Note("b", 10000)], [Note("This needs DNS Read", 10000)]),
+            1,
+            "zonegate: a (code 10000)\nzonegate: b (code 10000)\nzonegate: This needs DNS Read (code 10000): "
+            "set ZONEGATE_TOKEN to a token that may, or have its holder make you one\n",
+            id="what mends two errors is said once",
+        ),
+        pytest.param(
+            KeyboardInterrupt(),
+            130,
+            "zonegate: interrupted: a change may have been made or not; look before you repeat it\n",
+            id="Ctrl-C",
         ),
         pytest.param(Refused(500, [], []), 1, "zonegate: refused with status 500\n", id="without a word"),
         pytest.param(
@@ -51,12 +65,28 @@ from gateway.settings import SettingsError
     ],
 )
 def test_what_stops_a_command_is_lines_and_an_exit_code(
-    error: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended, answered():
         raise error
     assert ended.value.exit_code == code
     assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "named"),
+    [
+        pytest.param(401, 1000, "ZONEGATE_TOKEN", id="a token that is dead"),
+        pytest.param(403, 9109, "`zonegate token edit ID --ip CIDR`", id="another address"),
+        pytest.param(404, 7003, "ZONEGATE_URL", id="another prefix"),
+    ],
+)
+def test_the_last_line_names_what_mends_it(
+    status: int, code: int, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit), answered():
+        raise Refused(status, [Note("no", code)], [])
+    assert named in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_text_that_is_not_utf_8_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,8 @@
 """`zonegate store`: what it says, how it ends, and that nothing is half done."""
 
 import hashlib
-import io
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,27 +313,3 @@ def test_tokens_that_need_a_pepper_that_is_not_set_are_refused_unless_asked_for(
 
 def test_a_directory_is_no_file(zonegate: Run) -> None:
     assert zonegate("import", ".").exit_code == 2
-
-
-# The bar.
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_on_a_terminal_a_bar_grows_on_standard_error_and_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with module._bar("Copying") as bar:
-        bar(5, 10)
-    assert "Copying" in terminal.getvalue()
-    assert terminal.getvalue().endswith("\x1b[2K")
-
-
-def test_without_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    with module._bar("Copying") as bar:
-        bar(5, 10)
-    assert capsys.readouterr() == ("", "")

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console, RenderableType
 from support.records import ACCOUNT_A, USER, ZONE_A, ZONE_B, account, user, zone
 
-from gateway.cli.answer import Answer, Owner, ShownGroup, ShownPolicy, ShownToken, ShownUse
+from gateway.cli.answer import Answer, Owner, ShownGroup, ShownOwner, ShownPolicy, ShownToken, ShownUse
 from gateway.cli.table import (
     accept_any_text,
+    owner_list,
     print_json,
     print_json_line,
     print_token,
@@ -92,6 +93,25 @@ def test_in_a_narrow_terminal_ids_stay_whole() -> None:
     assert "    last used: 2026-12-24" in lines
     assert f"zone {ZONE_A}" in " ".join(lines)
     assert lines[-2:] == [f"{'2' * 32}  disabled  expires: never", "  [red]\\u001b[2J\\u202ex[/red]"]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        pytest.param(100, 4, id="a row for each, under a head"),
+        pytest.param(50, 4, id="too narrow for a row: two lines for each"),
+    ],
+)
+def test_owners_are_whole_in_every_terminal(width: int, lines: int) -> None:
+    owner_id = "0123456789abcdef" * 2
+    owners = [ShownOwner(id=owner_id, kind=kind, name=f"Team {kind}", status="active") for kind in ("user", "account")]
+    printed = rendered(owner_list(owners, Console(width=width)), width)
+    assert len(printed) == lines
+    for kind in ("user", "account"):
+        about = " ".join(line for line in printed if kind in line)
+        assert f"Team {kind}" in about
+        assert owner_id in about
+    assert sum("active" in line for line in printed) == len(owners)
 
 
 def test_a_sheet_has_all_of_a_token_in_plain_words() -> None:

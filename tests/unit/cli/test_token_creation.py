@@ -152,7 +152,7 @@ def test_without_a_terminal_nobody_is_asked_and_nothing_is_made(run: Run, count:
         pytest.param(b"y\n", 0, 1, "Authorization: Bearer", id="yes"),
         pytest.param(b"n\n", 1, 0, "Nothing was created.", id="no"),
         pytest.param(b"\n", 1, 0, "Nothing was created.", id="no word"),
-        pytest.param(b"\x04", 1, 0, "Create this token?", id="end of input"),
+        pytest.param(b"\x04", 1, 0, "Nothing was created.", id="end of input"),
     ],
 )
 def test_a_person_is_asked_before_anything_is_made(

@@ -87,6 +87,20 @@ def test_json_has_id_and_outcome_of_each_and_the_exit_code_says_that_one_was_unk
     assert made["value"] not in result.output
 
 
+def test_a_dead_secret_that_stands_before_it_saves_no_token(
+    gateway: Gateway, made: dict[str, Any], report: Report
+) -> None:
+    new = gateway.call("PUT", f"/user/tokens/{made['id']}/value", json={}).json()["result"]
+    result = report(f"{secret_of('0' * 32).reveal()} {made['value']} {new}")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        f"Token {'0' * 32} is unknown, or has another secret by now.",
+        f"Token {made['id']} is unknown, or has another secret by now.",
+        f"Token {made['id']} is disabled.",
+    ]
+    assert status(gateway, new) == 401
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from support.records import (
+    ACCOUNT,
     ACCOUNT_A,
     ACCOUNT_B,
     EVERYTHING,
@@ -12,12 +13,14 @@ from support.records import (
     USER_SCOPE,
     ZONE_A,
     ZONE_B,
+    account,
     owner,
     policy,
     principal,
     shipped_catalog,
     token,
     user,
+    zone,
 )
 from support.store_contract import MemoryTokenStore
 from unit.dashboard.visiting import visit
@@ -25,6 +28,7 @@ from unit.server.wire import admission
 
 from gateway.access.decision import Allow
 from gateway.access.principal import Principal
+from gateway.catalog.api import Api
 from gateway.dashboard.names import NamedAccount, NamedZone, ResourceNames
 from gateway.proxy.listing import Passed
 from gateway.proxy.room import Room
@@ -67,6 +71,18 @@ def _v4(items: list[Any], query: bytes | None) -> dict[str, Any]:
     return {"success": True, "result": items[(number - 1) * size : number * size], "result_info": info}
 
 
+class SpokenNames:
+    """`ZoneNames` that a test wrote down; `asked`: which zones of which APIs."""
+
+    def __init__(self, names: dict[str, str] | None = None) -> None:
+        self.names = names or {}
+        self.asked: list[tuple[str, str]] = []
+
+    async def name(self, api: Api, zone: str) -> str:
+        self.asked.append((api.name, zone))
+        return self.names.get(zone, "")
+
+
 class Clock:
     now = 0.0
 
@@ -74,12 +90,21 @@ class Clock:
         return self.now
 
 
-def asking(pages: dict[str, Any], clock: Clock | None = None) -> tuple[ResourceNames, Lists]:
+def asking(
+    pages: dict[str, Any], clock: Clock | None = None, spoken: SpokenNames | None = None
+) -> tuple[ResourceNames, Lists]:
     lists = Lists(pages)
     store = MemoryTokenStore().hold(token(EVERYTHING))
     routes = CATALOG.public.routes
     return (
-        ResourceNames(lists, admission(store, table=CATALOG.public), routes, scheme="http", clock=clock or Clock()),
+        ResourceNames(
+            lists,
+            admission(store, table=CATALOG.public),
+            routes,
+            spoken or SpokenNames(),
+            scheme="http",
+            clock=clock or Clock(),
+        ),
         lists,
     )
 
@@ -194,16 +219,80 @@ async def test_what_was_asked_is_known_for_a_while_and_to_that_token_as_it_was_a
     assert len(lists.asked) == 3 * once
 
 
-async def test_what_could_not_be_had_is_asked_for_again() -> None:
-    names, lists = asking({ACCOUNTS: [], POWERDNS: []})
+async def test_what_could_not_be_had_is_asked_for_again_after_a_second_and_no_faster() -> None:
+    clock = Clock()
+    names, lists = asking({ACCOUNTS: [], POWERDNS: []}, clock)
     first = everybody()
     assert (await names.seen_by(first, visit())).incomplete
     lists.pages[ZONES] = [ALPHA]
+    once = len(lists.asked)
+    assert (await names.seen_by(first, visit())).incomplete
+    assert len(lists.asked) == once
+    clock.now += 1
     assert not (await names.seen_by(first, visit())).incomplete
+
+
+# What it may not list, and has rights on.
+
+
+async def test_a_zone_that_the_policies_name_is_there_though_the_token_may_not_list_it() -> None:
+    spoken = SpokenNames({ZONE_A: "alpha.example"})
+    names, lists = asking({}, spoken=spoken)
+    found = await names.seen_by(principal(token([policy(["Analytics Read"], [zone(ZONE_A), zone(ZONE_B)])])), visit())
+    assert found.zones == (
+        NamedZone(ZONE_A, "alpha.example", "", "cloudflare-dns"),
+        NamedZone(ZONE_B, ZONE_B, "", "cloudflare-dns"),
+    )
+    assert spoken.asked == [("cloudflare-dns", ZONE_A), ("cloudflare-dns", ZONE_B)]
+    assert (found.incomplete, lists.asked) == (True, [])
+
+
+async def test_one_that_a_list_tells_of_is_not_asked_for_by_itself() -> None:
+    spoken = SpokenNames()
+    names, _ = asking({ZONES: [ALPHA], ACCOUNTS: [], POWERDNS: []}, spoken=spoken)
+    found = await names.seen_by(principal(token([policy(["Zone Read"], [zone(ZONE_A)])])), visit())
+    assert found.zones == (NamedZone(ZONE_A, "alpha.example", ACCOUNT_A, "cloudflare-dns"),)
+    assert spoken.asked == []
+
+
+@pytest.mark.parametrize("written", ["alpha.example", "alpha.example.", "Alpha.Example"])
+async def test_one_that_is_named_by_its_dns_name_is_so_however_it_is_written(written: str) -> None:
+    spoken = SpokenNames()
+    names, _ = asking({}, spoken=spoken)
+    found = await names.seen_by(principal(token([policy(["Analytics Read"], [zone(written)])])), visit())
+    assert found.zones == (NamedZone("alpha.example", "alpha.example", "", "powerdns"),)
+    assert spoken.asked == [("powerdns", "alpha.example.")]
+
+
+async def test_what_is_over_the_owners_ceiling_is_told_no_name() -> None:
+    spoken = SpokenNames({ZONE_A: "alpha.example"})
+    names, _ = asking({}, spoken=spoken)
+    held, below = policy(["Analytics Read"], [zone(ZONE_A)]), policy(["Analytics Read"], [zone(ZONE_B)])
+    found = await names.seen_by(principal(token([held]), owner([below])), visit())
+    assert found.zones == (NamedZone(ZONE_A, ZONE_A, "", "cloudflare-dns"),)
+    assert spoken.asked == []
+
+
+async def test_of_many_zones_some_are_asked_for_by_name_and_all_are_there() -> None:
+    spoken = SpokenNames()
+    names, _ = asking({}, spoken=spoken)
+    ids = [f"{number:032x}" for number in range(100)]
+    held = policy(["Analytics Read"], [zone(each) for each in ids])
+    found = await names.seen_by(principal(token([held])), visit())
+    assert [each.id for each in found.zones] == ids
+    assert len(spoken.asked) == 64
+
+
+async def test_accounts_that_the_policies_name_are_there() -> None:
+    names, _ = asking({ACCOUNTS: [{"id": ACCOUNT_A, "name": "Alpha Ltd"}], ZONES: [], POWERDNS: []})
+    held = [policy(["Billing Read"], [account(ACCOUNT_A), account(ACCOUNT_B)], scope=ACCOUNT)]
+    found = await names.seen_by(principal(token(held)), visit())
+    assert {each.id for each in found.accounts} == {ACCOUNT_A, ACCOUNT_B}
 
 
 async def test_nothing_served_is_nothing_known() -> None:
     store = MemoryTokenStore().hold(token(EVERYTHING))
-    names = ResourceNames(Lists({}), admission(store, table=CATALOG.public), [], scheme="http", clock=Clock())
+    door = admission(store, table=CATALOG.public)
+    names = ResourceNames(Lists({}), door, [], SpokenNames(), scheme="http", clock=Clock())
     found = await names.seen_by(everybody(), visit())
     assert (found.zones, found.accounts, found.incomplete) == ((), (), True)

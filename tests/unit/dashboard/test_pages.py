@@ -27,7 +27,7 @@ from support.records import (
     zone,
 )
 from support.store_contract import MemoryTokenStore
-from unit.dashboard.test_names import ALPHA, ZONES, Lists
+from unit.dashboard.test_names import ALPHA, ZONES, Lists, SpokenNames
 from unit.dashboard.test_token_use import Uses
 from unit.dashboard.visiting import HOST, READER, visit
 from unit.server.wire import admission
@@ -88,6 +88,7 @@ class Desk:
                 self.lists,
                 admission(self.tokens, table=CATALOG.public, clock=self._clock),
                 CATALOG.public.routes,
+                SpokenNames(),
                 scheme="http",
                 clock=self._clock,
             ),
@@ -180,9 +181,9 @@ async def test_there_is_nothing_else(desk: Desk, target: str) -> None:
     ("method", "target", "methods"),
     [
         ("POST", "/dashboard/app.js", ("GET", "HEAD")),
-        ("PUT", SESSION, ("GET", "POST", "DELETE")),
+        ("PUT", SESSION, ("GET", "HEAD", "POST", "DELETE")),
         ("GET", SUMMARY, ("POST",)),
-        ("POST", "/dashboard/api/resources", ("GET",)),
+        ("POST", "/dashboard/api/resources", ("GET", "HEAD")),
     ],
 )
 async def test_what_a_path_cannot_do_is_refused_with_what_it_can(
@@ -288,6 +289,37 @@ async def test_a_token_that_lost_its_rights_on_tokens_has_no_business_here(desk:
     assert not (await desk.result("GET", SESSION))["signed_in"]
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param(token(EVERYTHING, status=Status.DISABLED), id="disabled"),
+        pytest.param(token(EVERYTHING, expires_on=NOW), id="expired"),
+        pytest.param(token([DNS_ON_A]), id="without its rights"),
+        pytest.param(token(EVERYTHING, request_ip=["198.51.100.1"]), id="from elsewhere"),
+    ],
+)
+async def test_a_session_that_the_browser_is_to_forget_does_not_come_back(desk: Desk, refused: Token) -> None:
+    await desk.sign_in()
+    cookie = desk.cookies["zonegate_session"]
+    desk.tokens.hold(refused)
+    assert not (await desk.result("GET", SESSION))["signed_in"]
+    assert "zonegate_session" not in desk.cookies
+    desk.tokens.hold(token(EVERYTHING))
+    desk.cookies["zonegate_session"] = cookie
+    assert not (await desk.result("GET", SESSION))["signed_in"]
+
+
+async def test_what_a_page_is_told_no_other_page_can_show(desk: Desk) -> None:
+    await desk.sign_in()
+    for target in (SESSION, "/dashboard/api/templates"):
+        answer = await desk.ask("GET", target)
+        assert isinstance(answer, Answer)
+        fields = dict(answer.fields)
+        assert fields["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in fields["Content-Security-Policy"]
+        assert (fields["Cross-Origin-Resource-Policy"], fields["Cache-Control"]) == ("same-origin", "no-store")
+
+
 async def test_while_the_store_is_away_nobody_is_said_to_have_left(desk: Desk) -> None:
     await desk.sign_in()
     desk.stored.failure = StoreUnavailable("away")
@@ -329,6 +361,16 @@ async def test_what_another_page_sends_is_refused(
     sent = tuple(field.replace("CSRF", desk.csrf) if field.endswith(" CSRF") else field for field in fields)
     assert await desk.reason(method, target, body, fields=sent) is Reason.CROSS_SITE
     assert (await desk.result("GET", SESSION))["signed_in"]
+
+
+async def test_beside_a_session_the_token_of_who_has_none_signs_in_and_does_nothing_else(desk: Desk) -> None:
+    before = (await desk.result("GET", SESSION))["csrf"]
+    await desk.sign_in()
+    fields = f"Origin: http://{HOST}", f"X-CSRF-Token: {before}"
+    assert await desk.reason("POST", SUMMARY, BODY, fields=fields) is Reason.CROSS_SITE
+    assert await desk.reason("DELETE", SESSION, fields=fields) is Reason.CROSS_SITE
+    answer = await desk.ask("POST", SESSION, {"token": SECRET}, fields=fields)  # in another tab
+    assert isinstance(answer, Answer)
 
 
 # What the pages ask.

@@ -114,6 +114,52 @@ async def test_a_pin_is_believed_and_nobody_else_is_asked() -> None:
         assert at.known() is None
 
 
+# What it is called.
+
+
+def called(name: object) -> bytes:
+    return says(json.dumps({"result": {"id": ZONE_A, "name": name}}).encode())
+
+
+async def test_the_upstream_says_what_a_zone_is_called_and_is_believed_for_its_time() -> None:
+    assert API.resolver is not None
+    async with resolving(called("alpha.example")) as at:
+        assert [await at.resolver.name(API, ZONE_A) for _ in range(2)] == ["alpha.example"] * 2
+        assert at.questions == 1
+        at.now += API.resolver.ttl
+        await at.resolver.name(API, ZONE_A)
+        assert at.questions == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(says(b"{}", 404), id="no such zone"),
+        pytest.param(says(b"{}", 500), id="a failure"),
+        pytest.param(says(b"{"), id="no JSON"),
+        pytest.param(called(7), id="no text"),
+        pytest.param(says(b"{}"), id="nothing"),
+    ],
+)
+async def test_a_name_that_nobody_says_is_none_and_is_not_asked_for_again_at_once(answer: bytes) -> None:
+    async with resolving(answer) as at:
+        assert [await at.resolver.name(API, ZONE_A) for _ in range(2)] == ["", ""]
+        assert at.questions == 1
+        at.now += 30
+        await at.resolver.name(API, ZONE_A)
+        assert at.questions == 2
+
+
+async def test_an_api_that_cannot_be_asked_has_no_names() -> None:
+    async with resolving(called("alpha.example")) as at:
+        silent = msgspec.structs.replace(API, resolver=None)
+        assert (await at.resolver.name(silent, ZONE_A), await at.resolver.name(API, "../x"), at.questions) == (
+            "",
+            "",
+            0,
+        )
+
+
 async def test_pins_alone_are_told_without_asking_anybody_else() -> None:
     async with resolving(pins={ZONE_A: ACCOUNT_B}) as at:
         assert await at.resolver.pinned(API, [ZONE_A, ZONE_B]) == {ZONE_A: ACCOUNT_B}

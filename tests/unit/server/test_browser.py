@@ -164,6 +164,13 @@ def test_a_change_without_the_pages_token_is_refused(fields: list[str]) -> None:
     assert "X-CSRF-Token" in deny.detail
 
 
+def test_who_asks_no_host_has_no_origin_that_could_be_ours() -> None:
+    reader = HeadReader(KnownLines(), token_fields=frozenset({"authorization"}), secret_fields=frozenset(), shown={})
+    found = reader.read(f"POST / HTTP/1.0\r\nOrigin: http://:80\r\n{CSRF}\r\n\r\n".encode())
+    assert isinstance(found, Head)
+    assert why_cross_site(found, "http", [VALUE]) is not None
+
+
 def test_who_has_no_cookie_has_no_token_that_counts() -> None:
     assert why_cross_site(head(ORIGIN, CSRF), "http", [None]) is not None
 

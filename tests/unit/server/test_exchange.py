@@ -7,7 +7,7 @@ from gateway.proxy.field_line import KnownLines
 from gateway.reason import Deny, Reason
 from gateway.server.exchange import Exchange
 from gateway.server.head import Head, HeadReader
-from gateway.telemetry.access_log import Kind
+from gateway.telemetry.kind import Kind
 
 
 def head(data: bytes) -> Head:
@@ -33,6 +33,16 @@ def test_what_could_not_be_read_has_neither_path_nor_method() -> None:
     assert unread.path is None
     assert not unread.keep_alive
     assert unread.kind == Kind("", "", "", "", None, "192.0.2.1", 400)
+
+
+def test_of_a_long_method_its_beginning_is_told() -> None:
+    assert exchange(head(b"%b /a HTTP/1.1\r\nHost: a\r\n\r\n" % (b"M" * 9000))).kind.method == "M" * 64
+
+
+def test_for_what_host_it_was_and_its_ordinary_fields_are_told_to_whoever_traces() -> None:
+    traced = exchange(head(b"GET /a HTTP/1.1\r\nHost: a.example\r\nTraceparent: b\r\n\r\n"))
+    assert (traced.host, [field.name for field in traced.ordinary]) == (b"a.example", [b"traceparent"])
+    assert (exchange(None).host, exchange(None).ordinary, exchange(None).trace) == (b"", (), None)
 
 
 def test_the_path_is_the_one_that_was_judged_without_its_query() -> None:

@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from ipaddress import ip_network
@@ -66,6 +66,7 @@ from gateway.access.ports import Miss, StoreUnavailable
 from gateway.app import policy_files
 from gateway.catalog.catalog import load_catalog
 from gateway.catalog.target import Target
+from gateway.proxy.field_line import FieldLine
 from gateway.proxy.ports import ClientSide
 from gateway.reason import Answer, Deny, Limit, Reason, succeed
 from gateway.server.browser import csrf_token, stored_under
@@ -76,6 +77,8 @@ from gateway.server.session import Sessions
 from gateway.server.tls import server_context
 from gateway.store.sessions import SESSION_SCHEMA, Session
 from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.kind import Ended, Kind
+from gateway.telemetry.trace_context import Trace
 from gateway.tokens.condition import Address
 from gateway.tokens.digest import NO_PEPPERS
 from gateway.tokens.rate import Rate
@@ -308,12 +311,12 @@ class FakeLimits:
         return self._waited
 
     def told(self, token: CompiledToken) -> bytes:  # noqa: ARG002 - the port's
-        return b'Ratelimit: "token";r=4;t=12\r\n'
+        return b'Ratelimit: "default";r=4;t=12\r\n'
 
 
-TOO_MANY = Deny(reason=Reason.RATE_LIMITED, limit=Limit(name="token", quota=5, window=60, wait=12))
+TOO_MANY = Deny(reason=Reason.RATE_LIMITED, limit=Limit(name="default", quota=5, window=60, wait=12))
 LIMITED = token(limits=Rate(5, 60))
-TOLD = {"retry-after": "12", "ratelimit": '"token";r=0;t=12', "ratelimit-policy": '"token";q=5;w=60'}
+TOLD = {"retry-after": "12", "ratelimit": '"default";r=0;t=12', "ratelimit-policy": '"default";q=5;w=60'}
 
 
 async def test_a_request_that_was_counted_goes_on_and_is_told_what_is_left(
@@ -322,7 +325,7 @@ async def test_a_request_that_was_counted_goes_on_and_is_told_what_is_left(
     limits = FakeLimits(None)
     wire = await knock(door(hold(LIMITED), limits=limits, forwarder=await serve(upstream)))
     reply = await wire.ask(request())
-    assert (reply.status, reply.field("ratelimit")) == (200, '"token";r=4;t=12')
+    assert (reply.status, reply.field("ratelimit")) == (200, '"default";r=4;t=12')
     assert limits.counted == 1
 
 
@@ -1530,6 +1533,20 @@ async def test_a_forwarded_change_is_in_the_log_even_when_its_client_does_not_wa
     assert (line["method"], line["path"], line["token"]) == ("POST", RECORDS.decode(), TOKEN_ID)
 
 
+async def test_an_answer_that_the_upstream_breaks_off_is_none_that_went_well(
+    open_door: Open, serve: Serve, store: Tokens
+) -> None:
+    upstream, lines = Upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel", cuts=True), list[bytes]()
+    log = AccessLog(enabled=True, write=lines.append)
+    wire = await (await open_door(door(store, forwarder=await serve(upstream), access_log=log))).connect()
+    wire.send(request())
+    await wire.ended()
+    await wire.close()
+    log.flush()
+    (line,) = logged(lines)
+    assert (line["decision"], line["status"], line["reason"]) == ("allow", 200, "upstream_unreachable")
+
+
 async def test_what_is_cut_off_when_the_listener_closes_is_in_the_log(serve: Serve, store: Tokens) -> None:
     upstream, lines = Upstream(waits_for=asyncio.Event()), list[bytes]()
     log = AccessLog(enabled=True, write=lines.append)
@@ -1540,6 +1557,69 @@ async def test_what_is_cut_off_when_the_listener_closes_is_in_the_log(serve: Ser
     assert await wire.ended()
     await wire.close()
     assert [(line["path"], line["status"]) for line in logged(lines)] == [(RECORDS.decode(), 0)]
+
+
+# Traces.
+
+THEIRS = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACED = (b"Traceparent: " + THEIRS, b"tracestate: vendor=1")
+
+
+class Placing:
+    """A `Tracing` that puts each request below span 2, and remembers its fields."""
+
+    def __init__(self, flags: int = 1) -> None:
+        self.seen: list[list[bytes]] = []
+        self._flags = flags
+
+    def begin(self, ordinary: Sequence[FieldLine]) -> Trace:
+        self.seen.append([field.name for field in ordinary])
+        return Trace(trace_id=1, parent=2, server=3, client=4, flags=self._flags, state="vendor=2")
+
+
+def of_trace(upstream: Upstream) -> list[tuple[bytes, bytes]]:
+    """What of a trace came up with the last request."""
+    fields = upstream.requests[-1].fields
+    return [(name, value) for name, value in fields if name.lower() in (b"traceparent", b"tracestate")]
+
+
+async def test_where_nobody_traces_a_trace_is_carried_on_as_it_came(wire: Wire, upstream: Upstream) -> None:
+    await wire.ask(request(RECORDS, *TRACED))
+    assert of_trace(upstream) == [(b"Traceparent", THEIRS), (b"tracestate", b"vendor=1")]
+    await wire.ask(request(RECORDS, b"traceparent: junk"))
+    assert of_trace(upstream) == [(b"traceparent", b"junk")]
+
+
+async def test_a_traced_request_goes_up_below_our_own_span(
+    knock: Knock, serve: Serve, store: Tokens, upstream: Upstream
+) -> None:
+    tracing, lines = Placing(), list[bytes]()
+    told: list[Trace | None] = []
+
+    class Told:
+        def add(self, ended: Iterable[tuple[Ended, Kind]]) -> None:
+            told.extend(each.trace for each, _ in ended)
+
+    log = AccessLog(enabled=True, write=lines.append, spans=Told())
+    wire = await knock(door(store, forwarder=await serve(upstream), access_log=log, tracing=tracing))
+    await wire.ask(request(RECORDS, *TRACED))
+    assert of_trace(upstream) == [
+        (b"traceparent", b"00-%032x-%016x-01" % (1, 4)),
+        (b"tracestate", b"vendor=2"),
+    ]
+    assert tracing.seen[0][-2:] == [b"traceparent", b"tracestate"]
+    await wire.ask(request(NOWHERE))
+    log.flush()
+    assert [trace and trace.server for trace in told] == [3, None]
+    assert [line.get("trace_id") for line in logged(lines)] == ["0" * 31 + "1", None]
+
+
+async def test_where_a_trace_is_not_recorded_its_parent_stays_the_client_s(
+    knock: Knock, serve: Serve, store: Tokens, upstream: Upstream
+) -> None:
+    wire = await knock(door(store, forwarder=await serve(upstream), tracing=Placing(flags=0)))
+    await wire.ask(request(RECORDS, *TRACED))
+    assert of_trace(upstream) == [(b"Traceparent", THEIRS), (b"tracestate", b"vendor=1")]
 
 
 # What tokens are used for, and what the token API was asked in vain.

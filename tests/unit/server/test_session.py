@@ -27,7 +27,7 @@ from support.store_contract import MemoryTokenStore
 from unit.server.wire import admission
 
 from gateway.access.decision import Allow
-from gateway.access.ports import Miss, StoreUnavailable
+from gateway.access.ports import Action, Actor, Miss, StoreUnavailable
 from gateway.proxy.field_line import KnownLines
 from gateway.reason import Deny, Reason
 from gateway.server.browser import csrf_token, stored_under
@@ -38,7 +38,7 @@ from gateway.store.guessing import MOST_UNKNOWN
 from gateway.store.sessions import SESSION_SCHEMA, Session
 from gateway.tokens.digest import NO_PEPPERS, Peppers
 from gateway.tokens.lifecycle import roll
-from gateway.tokens.owner import OwnerKind, OwnerRef
+from gateway.tokens.owner import OwnerKind, OwnerRef, OwnerStatus
 from gateway.tokens.secret import Sensitive
 from gateway.tokens.token import Status, Token
 
@@ -111,6 +111,9 @@ class Desk:
         outcome = await self.sessions.admit(self.head(target, cookie=cookie), rest.get("address", HERE))
         assert isinstance(outcome, Allow | Deny)
         return outcome.reason if isinstance(outcome, Deny) else None
+
+    async def sign_out(self, cookie: str | None) -> Deny | None:
+        return await self.sessions.sign_out(self.head(cookie=cookie), HERE, "a-request")
 
     def put(self, changed: Token) -> None:
         self.tokens.hold(changed, of=owner(ref=changed.owner))
@@ -259,6 +262,15 @@ async def test_a_session_whose_token_was_rolled_has_ended_though_the_old_secret_
     assert await desk.reason(cookie) is Reason.MISSING_CREDENTIALS
 
 
+async def test_a_session_may_nothing_once_the_owner_of_its_token_is_disabled() -> None:
+    desk = Desk()
+    cookie = await desk.signed_in()
+    desk.tokens.hold(token([RIGHTS]), of=owner(status=OwnerStatus.DISABLED))
+    assert await desk.reason(cookie) is not None
+    refused = await desk.sign_in()
+    assert isinstance(refused, Deny)
+
+
 async def test_a_session_goes_on_when_its_token_was_edited() -> None:
     desk = Desk()
     cookie = await desk.signed_in()
@@ -304,15 +316,68 @@ async def test_a_freeze_refuses_all_while_it_lasts_and_has_ended_the_sessions_th
 async def test_who_signed_out_is_out() -> None:
     desk = Desk()
     cookie = await desk.signed_in()
-    await desk.sessions.sign_out(desk.head(cookie=cookie))
+    assert await desk.sign_out(cookie) is None
     assert await desk.reason(cookie) is Reason.MISSING_CREDENTIALS
     assert desk.store.held == {}
 
 
 async def test_to_sign_out_without_a_session_is_no_error() -> None:
     desk = Desk()
-    await desk.sessions.sign_out(desk.head())
-    await desk.sessions.sign_out(desk.head(cookie="A" * 43))
+    assert await desk.sign_out(None) is None
+    assert await desk.sign_out("A" * 43) is None
+
+
+async def test_who_makes_cookies_up_to_sign_out_is_not_looked_up_for_long() -> None:
+    desk = Desk()
+    for number in range(MOST_UNKNOWN):
+        assert await desk.sign_out(f"{number:043}") is None
+    ends = desk.store.ends
+    refused = await desk.sign_out("B" * 43)
+    assert isinstance(refused, Deny)
+    assert refused.reason is Reason.RATE_LIMITED
+    assert desk.store.ends == ends
+
+
+async def test_a_session_that_cannot_be_read_can_be_signed_out_of() -> None:
+    desk = Desk()
+    cookie = await desk.signed_in()
+    desk.store.unreadable = True
+    assert await desk.reason(cookie) is Reason.STORE_UNAVAILABLE
+    assert await desk.sign_out(cookie) is None
+    assert desk.store.held == {}
+
+
+# The audit.
+
+
+async def test_the_audit_tells_who_signed_in_and_out_and_from_where() -> None:
+    desk = Desk()
+    cookie = await desk.signed_in()
+    desk.clock.now += 60
+    await desk.sign_out(cookie)
+    by = Actor(TOKEN_ID, f"user:{USER}", str(HERE), "a-request")
+    assert desk.store.noted == [(Action.SIGN_IN, by, NOW), (Action.SIGN_OUT, by, NOW + 60)]
+
+
+async def test_it_tells_nothing_of_who_was_not_in() -> None:
+    desk = Desk()
+    await desk.sign_in("junk")
+    await desk.sign_out("A" * 43)
+    cookie = await desk.signed_in()
+    desk.clock.now += IDLE
+    await desk.sign_out(cookie)
+    assert [action for action, _, _ in desk.store.noted] == [Action.SIGN_IN]
+
+
+async def test_nobody_is_in_of_whose_coming_the_audit_knows_nothing_but_everybody_gets_out() -> None:
+    desk = Desk()
+    cookie = await desk.signed_in()
+    desk.store.note_failure = StoreUnavailable("full")
+    with pytest.raises(StoreUnavailable):
+        await desk.sign_in()
+    assert list(desk.store.held) == [stored_under(cookie)]
+    assert await desk.sign_out(cookie) is None
+    assert desk.store.held == {}
 
 
 def test_beside_another_credential_a_cookie_does_not_count() -> None:

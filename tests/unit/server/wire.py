@@ -591,7 +591,7 @@ class FakeRelay:
     `heard`: what it was told, in its order.
     """
 
-    upstream, sent_at, upstream_seconds = "", 0.0, -1.0
+    upstream, sent_at, upstream_seconds, broken = "", 0.0, -1.0, None
 
     def __init__(self, side: ClientSide, *, body: bytes | None, upgrade: bool) -> None:
         self.side = side

@@ -11,7 +11,7 @@ from support.fake_primary import FakePrimary
 from support.records import NOW, USER, owner, secret_of, token
 from support.store_contract import BY, numbered, read
 
-from gateway.access.ports import Action, Denied, StoreUnavailable
+from gateway.access.ports import Action, Actor, Denied, StoreUnavailable
 from gateway.store import keys
 from gateway.store.audit import (
     AuditEntry,
@@ -91,6 +91,23 @@ async def test_a_refused_call_says_what_was_asked_and_why_not(store: RedisStore,
     assert (entry.reason, entry.token, entry.actor_token) == ("forbidden", numbered(1), BY.token_id)
     assert entry.id.endswith("d")
     assert (await asked(trail, entry=entry.id)).entries == (entry,)
+
+
+async def test_who_signed_in_and_out_stands_among_what_is_no_change(store: RedisStore, trail: AuditTrail) -> None:
+    by = Actor(token().id, BY.owner, BY.address, BY.request_id)
+    await store.visited(Action.SIGN_IN, by, NOW)
+    await store.visited(Action.SIGN_OUT, by, NOW)
+    left, came = (await asked(trail, token=token().id)).entries
+    assert (came.action, left.action) == ("sign-in", "sign-out")
+    assert (came.token, came.actor_token, came.actor_owner, came.address) == (
+        by.token_id,
+        by.token_id,
+        by.owner,
+        by.address,
+    )
+    assert came.id.endswith("d")
+    assert (await asked(trail, action="sign-in")).entries == (came,)
+    assert (await asked(trail, action="update")).entries == ()
 
 
 async def test_a_recovery_says_what_became_of_the_owner(store: RedisStore, trail: AuditTrail) -> None:

@@ -19,6 +19,7 @@ Open = Callable[..., RedisStore]
 
 SLOW = Rate(1200, 86400)
 """Of which nothing comes back while a test runs."""
+DAY = 86400
 KEY = keys.rate_key(TOKEN_ID)
 
 
@@ -75,10 +76,41 @@ async def test_each_token_has_a_bucket_of_its_own(buckets: Buckets) -> None:
 async def test_a_tighter_rate_is_obeyed_at_once_and_holds_nobody_up_for_longer_than_its_period(
     buckets: Buckets, redis: Redis
 ) -> None:
-    await redis.set(KEY, f"{10**17} {10**9}")
+    await redis.set(KEY, f"{10**17} {10**9} 1 60")
     granted = (await settled(buckets, ask(1, rate=Rate(10, 60))))[0]
     assert granted.count == 0
     assert granted.wait <= 6
+
+
+@pytest.mark.parametrize(
+    ("before", "used", "after", "left"),
+    [
+        pytest.param(Rate(2, DAY), 2, Rate(100, DAY), 98, id="more requests"),
+        pytest.param(Rate(100, DAY), 30, Rate(50, DAY), 20, id="fewer requests"),
+        pytest.param(Rate(100, DAY), 60, Rate(50, DAY), 0, id="fewer than were used"),
+        pytest.param(Rate(100, DAY), 30, Rate(100, 30 * DAY), 70, id="a longer period"),
+        pytest.param(Rate(100, 30 * DAY), 30, Rate(100, DAY), 70, id="a shorter period"),
+    ],
+)
+async def test_a_request_that_was_used_before_an_edit_remains_one(
+    buckets: Buckets, before: Rate, used: int, after: Rate, left: int
+) -> None:
+    await settled(buckets, *[ask(1, rate=before)] * used)
+    assert (await settled(buckets, ask(0, rate=after)))[0].left == left
+
+
+async def test_an_empty_bucket_fills_up_at_the_rate_that_was_edited_last(buckets: Buckets, redis: Redis) -> None:
+    await settled(buckets, *[ask(1, rate=Rate(10, 20))] * 10)
+    assert (await settled(buckets, ask(1, rate=Rate(2, DAY))))[0].count == 0
+    assert await redis.pttl(KEY) == pytest.approx(DAY * 1000, abs=60_000)
+
+
+async def test_what_was_leased_before_an_edit_comes_back_as_so_many_requests(buckets: Buckets, redis: Redis) -> None:
+    before = Rate(100, 10)
+    await settled(buckets, ask(25, rate=before), ask(1))
+    taken = 1200 - (await settled(buckets, ask(0)))[0].left
+    assert (await settled(buckets, ask(0, 20, before), ask(0)))[1].left == 1200 - taken + 20
+    assert await redis.pttl(KEY) == pytest.approx((taken - 20) * 72_000, abs=72_000)
 
 
 LONG = st.builds(Rate, st.integers(1, 2000), st.integers(20 * 86400, 30 * 86400))

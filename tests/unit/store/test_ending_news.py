@@ -57,6 +57,18 @@ async def test_however_many_there_are_each_is_told(store: RedisStore) -> None:
     assert {news.token_id for news in told} == {numbered(number) for number in range(205)}
 
 
+async def test_what_nobody_can_take_now_is_told_at_a_later_look(store: RedisStore) -> None:
+    for number in range(5):
+        await store.create(token(token_id=numbered(number), expires_on=NOW + 60 + number), BY, NOW)
+    told: list[News] = []
+    news = EndingNews(store, told.append, lambda: NOW, has_room=lambda: len(told) != 3)
+    assert await news.look() == 3
+    told.pop()
+    told += told
+    assert await news.look() == 2
+    assert {each.token_id for each in told} >= {numbered(number) for number in (0, 1, 3, 4)}
+
+
 async def test_what_was_told_leaves_the_store_by_itself(store: RedisStore, redis: Redis) -> None:
     await store.create(token(expires_on=NOW + 60), BY, NOW)
     await EndingNews(store, lambda _: None, lambda: NOW).look()

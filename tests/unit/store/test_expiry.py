@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -37,6 +38,20 @@ async def fill(store: RedisStore, *ends: int | None) -> None:
 
 async def left(store: RedisStore) -> list[str]:
     return await names(store, include_expired=True, count=5000)
+
+
+@pytest.mark.parametrize(
+    ("later", "left"),
+    [pytest.param(-1, 3, id="not old enough"), pytest.param(60, 0, id="old enough, though nothing is written")],
+)
+async def test_entries_of_the_audit_leave_it_by_their_age_without_a_change(
+    open_store: Open, redis: Redis, later: int, left: int
+) -> None:
+    store = open_store(max_age=1000)
+    await fill(store, None, None, None)  # the server numbers them by its own clock
+    await redis.xadd(keys.DENIED_AUDIT, {"action": "denied"})
+    await sweeper(store, time.time() + 1000 + later).sweep()
+    assert (await redis.xlen(keys.AUDIT), await redis.xlen(keys.DENIED_AUDIT)) == (left, min(left, 1))
 
 
 @pytest.mark.parametrize(

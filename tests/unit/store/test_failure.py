@@ -241,6 +241,20 @@ def test_what_no_server_said_is_not_elsewhere(error: BaseException | None) -> No
     assert not is_elsewhere(error)
 
 
+def test_a_login_that_was_refused_on_a_unix_socket_is_told_as_on_a_port() -> None:
+    """redis-py wraps what the server said there, as if it were away."""
+    error = exceptions.ConnectionError("Error while connecting")
+    error.__cause__ = exceptions.AuthenticationError("WRONGPASS invalid username-password pair")
+    assert explain(error) == "the store refused the user or the password in store.url (WRONGPASS)"
+    assert not is_elsewhere(error)
+
+
+def test_a_certificate_that_was_not_accepted_is_told() -> None:
+    error = exceptions.ConnectionError("Error 1 connecting")
+    error.__cause__ = ssl.SSLCertVerificationError("unable to get local issuer certificate")
+    assert explain(error).startswith("the store's certificate was not accepted: SSL_CERT_FILE ")
+
+
 @pytest.mark.parametrize("error", [IndexError("x"), TypeError("x"), ValueError("x"), AttributeError("x")])
 async def test_an_answer_that_is_none_of_redis_s_is_an_outage(error: Exception) -> None:
     with pytest.raises(StoreUnavailable, match="cannot be read: is it a Redis") as caught:

@@ -22,6 +22,7 @@ ACCOUNT = OwnerRef(OwnerKind.ACCOUNT, USER)
         pytest.param(keys.owner_key(ME.key), f"{{zg}}:owner:user:{USER}", id="a user"),
         pytest.param(keys.owner_key(ACCOUNT.key), f"{{zg}}:owner:account:{USER}", id="an account of the same id"),
         pytest.param(keys.session_key("d" * 64), f"{{zg}}:session:{'d' * 64}", id="a session"),
+        pytest.param(keys.sessions_key(TOKEN_ID), f"{{zg}}:sessions:{TOKEN_ID}", id="a token's sessions"),
         pytest.param(keys.zone_key("powerdns:a."), "{zg}:zone:powerdns:a.", id="a zone"),
         pytest.param(keys.OWNERS, "{zg}:owners", id="owners"),
         pytest.param(keys.EXPIRIES, "{zg}:expiries", id="expiries"),
@@ -42,7 +43,7 @@ def test_all_keys_are_in_one_slot() -> None:
     fixed = [value for name, value in vars(keys).items() if name.isupper()]
     makers = (
         *(keys.token_key, keys.use_key, keys.use_days_key, keys.use_refused_key, keys.tokens_key),
-        *(keys.owner_key, keys.session_key, keys.zone_key),
+        *(keys.owner_key, keys.session_key, keys.sessions_key, keys.zone_key),
     )
     made = [make("x}{y") for make in makers]
     assert {key_slot(name.encode()) for name in [*fixed, *made]} == {key_slot(b"{zg}")}

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +35,7 @@ class MemoryBuckets:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._held: dict[str, tuple[float, float]] = {}
+        self._held: dict[str, tuple[float, float, Rate]] = {}
         self.asked: list[Ask] = []
         self.failure: StoreUnavailable | None = None
         self.broken: frozenset[str] = frozenset()
@@ -47,11 +48,13 @@ class MemoryBuckets:
         return [AWAY if ask.token_id in self.broken else self._settle(ask) for ask in asks]
 
     def _settle(self, ask: Ask) -> Grant:
-        at, lack = self._held.get(ask.token_id, (0.0, 0.0))
+        at, lack, of = self._held.get(ask.token_id, (0.0, 0.0, ask.rate))
         now = self._clock()
-        lack = max(lack - (now - at) - worth(ask.rate, ask.unused), 0.0)
+        lack = max(lack - (now - at), 0.0) / worth(of, 1) * worth(ask.rate, 1)
+        lack = max(lack - worth(ask.rate, ask.unused), 0.0)
         grant = take(ask.rate, lack, 0.0, ask.wanted)
-        self._held[ask.token_id] = now, grant.lack
+        of = ask.rate if ask.wanted else of  # who brings something back may know an old rate
+        self._held[ask.token_id] = now, grant.lack / worth(ask.rate, 1) * worth(of, 1), of
         return grant
 
     def left(self, of: CompiledToken) -> int:
@@ -90,6 +93,11 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+def patient(buckets: MemoryBuckets, clock: Clock, **rest: Any) -> Leases:
+    """Leases that a busy machine does not make give up."""
+    return Leases(buckets, clock=clock, patience=60, **rest)
+
+
 async def passes(leases: Leases, of: CompiledToken) -> bool:
     """Whether a request goes on, as a handler asks; False: it is told to come later."""
     found = leases.take(of)
@@ -105,19 +113,19 @@ async def passed(leases: Leases, of: CompiledToken, count: int) -> int:
 
 
 async def test_a_token_without_limits_is_asked_nothing_about(buckets: MemoryBuckets, clock: Clock) -> None:
-    assert Leases(buckets, clock=clock).take(compiled()) is None
+    assert patient(buckets, clock=clock).take(compiled()) is None
     assert buckets.asked == []
 
 
 async def test_a_token_gets_its_requests_and_no_more(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases = Leases(buckets, clock=clock)
+    leases = patient(buckets, clock=clock)
     async with at_work(leases):
         assert await passed(leases, limited(), 1300) == 1200
     assert len(buckets.asked) < 100, "and the store is asked for slices, not for each of them"
 
 
 async def test_a_request_with_a_lease_in_memory_waits_for_nothing(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited()
+    leases, of = patient(buckets, clock=clock), limited()
     async with at_work(leases):
         assert leases.take(of) is Miss.MISS
         assert await leases.wait(of) is None
@@ -125,19 +133,20 @@ async def test_a_request_with_a_lease_in_memory_waits_for_nothing(buckets: Memor
 
 
 async def test_who_comes_too_often_is_told_when_to_come_again(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited(SLOW)
+    leases, of = patient(buckets, clock=clock), limited(SLOW)
     async with at_work(leases):
         assert await passed(leases, of, 3) == 3
         deny = leases.take(of)
         assert isinstance(deny, Deny)
-        assert deny.limit == Limit(name="token", quota=3, window=60, wait=20)
+        assert deny.limit == Limit(name="default", quota=3, window=60, wait=20)
+        assert deny.note == "The token has 3 requests in 60 s: come again in 20 s"
         asked = len(buckets.asked)
         assert await passed(leases, of, 10) == 0
         assert len(buckets.asked) == asked, "an empty bucket is not asked again and again"
 
 
 async def test_what_comes_back_in_time_can_be_used(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited(SLOW)
+    leases, of = patient(buckets, clock=clock), limited(SLOW)
     async with at_work(leases):
         assert await passed(leases, of, 4) == 3
         clock.now += 19.9
@@ -147,20 +156,20 @@ async def test_what_comes_back_in_time_can_be_used(buckets: MemoryBuckets, clock
 
 
 async def test_a_tiny_limit_is_exact_over_many_workers(buckets: MemoryBuckets, clock: Clock) -> None:
-    fleet, of = [Leases(buckets, clock=clock) for _ in range(8)], limited(Rate(5, 3600))
+    fleet, of = [patient(buckets, clock=clock) for _ in range(8)], limited(Rate(5, 3600))
     async with at_work(*fleet):
         assert [await passes(each, of) for each in fleet] == [True] * 5 + [False] * 3
 
 
 async def test_requests_that_come_together_ask_once(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited()
+    leases, of = patient(buckets, clock=clock), limited()
     async with at_work(leases):
         assert all(await asyncio.gather(*(passes(leases, of) for _ in range(50))))
     assert len(buckets.asked) <= 3
 
 
 async def test_a_busy_worker_leases_more_than_an_idle_one(buckets: MemoryBuckets, clock: Clock) -> None:
-    busy, idle, of = Leases(buckets, clock=clock), Leases(buckets, clock=clock), limited()
+    busy, idle, of = patient(buckets, clock=clock), patient(buckets, clock=clock), limited()
     async with at_work(busy, idle):
         await passes(idle, of)
         assert buckets.asked[-1].wanted == 6
@@ -169,7 +178,7 @@ async def test_a_busy_worker_leases_more_than_an_idle_one(buckets: MemoryBuckets
 
 
 async def test_a_lease_that_is_not_used_goes_back(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited(Rate(1200, 30 * 86400))
+    leases, of = patient(buckets, clock=clock), limited(Rate(1200, 30 * 86400))
     async with at_work(leases):
         await passes(leases, of)
         assert buckets.left(of) == 1194
@@ -180,7 +189,7 @@ async def test_a_lease_that_is_not_used_goes_back(buckets: MemoryBuckets, clock:
 
 
 async def test_a_worker_that_ends_gives_back_what_it_has(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited()
+    leases, of = patient(buckets, clock=clock), limited()
     async with at_work(leases):
         await passes(leases, of)
     await leases.close()
@@ -188,7 +197,7 @@ async def test_a_worker_that_ends_gives_back_what_it_has(buckets: MemoryBuckets,
 
 
 async def test_limits_that_were_edited_hold_from_then_on(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases = Leases(buckets, clock=clock)
+    leases = patient(buckets, clock=clock)
     async with at_work(leases):
         assert await passed(leases, limited(), 300) == 300
         assert await passed(leases, limited(Rate(2, 60)), 5) == 0, "what was used before counts"
@@ -197,27 +206,37 @@ async def test_limits_that_were_edited_hold_from_then_on(buckets: MemoryBuckets,
 
 
 async def test_a_token_that_was_read_once_more_has_the_lease_that_it_had(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases = Leases(buckets, clock=clock)
+    leases = patient(buckets, clock=clock)
     async with at_work(leases):
         await passes(leases, limited(Rate(1200, 300)))
         assert leases.take(limited(Rate(1200, 300))) is None
 
 
 async def test_an_answer_says_what_is_left(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited()
-    assert leases.told(of) == b""
+    leases, of = patient(buckets, clock=clock), limited()
     async with at_work(leases):
         await passed(leases, of, 40)
     policy, told = leases.told(of).splitlines()
-    assert policy == b'Ratelimit-Policy: "token";q=1200;w=300'
-    assert told.startswith(b'Ratelimit: "token";r=1160;t=')
+    assert policy == b'Ratelimit-Policy: "default";q=1200;w=300'
+    assert told.startswith(b'Ratelimit: "default";r=1160;t=')
+
+
+async def test_before_anything_was_counted_an_answer_says_which_limits_hold(
+    buckets: MemoryBuckets, clock: Clock
+) -> None:
+    leases, of = patient(buckets, clock=clock), limited()
+    policy = b'Ratelimit-Policy: "default";q=1200;w=300\r\n'
+    assert leases.told(of) == policy
+    assert leases.take(of) is Miss.MISS
+    assert leases.told(of) == policy
+    assert leases.told(compiled()) == b""
 
 
 # The store is away.
 
 
 async def test_without_the_store_a_lease_is_good_to_its_end(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock), limited()
+    leases, of = patient(buckets, clock=clock), limited()
     async with at_work(leases):
         await passes(leases, of)
         buckets.failure = AWAY
@@ -230,7 +249,7 @@ async def test_without_the_store_a_lease_is_good_to_its_end(buckets: MemoryBucke
 async def test_without_the_store_and_without_a_lease_nothing_passes_until_it_is_there_again(
     buckets: MemoryBuckets, clock: Clock
 ) -> None:
-    leases, of = Leases(buckets, clock=clock), limited()
+    leases, of = patient(buckets, clock=clock), limited()
     buckets.failure = AWAY
     async with at_work(leases):
         for _ in range(3):
@@ -251,7 +270,7 @@ async def test_a_store_that_does_not_answer_in_time_is_away(clock: Clock) -> Non
 
 
 async def test_serve_cached_counts_alone_from_what_was_last_known(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases = Leases(buckets, clock=clock, on_outage="serve-cached", stale_grace=30)
+    leases = patient(buckets, clock=clock, on_outage="serve-cached", stale_grace=30)
     of = limited(Rate(10, 600))
     async with at_work(leases):
         assert await passed(leases, of, 4) == 4
@@ -262,7 +281,7 @@ async def test_serve_cached_counts_alone_from_what_was_last_known(buckets: Memor
 
 
 async def test_serve_cached_ends_with_its_grace(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, of = Leases(buckets, clock=clock, on_outage="serve-cached", stale_grace=30), limited()
+    leases, of = patient(buckets, clock=clock, on_outage="serve-cached", stale_grace=30), limited()
     buckets.failure = AWAY
     async with at_work(leases):
         assert await passes(leases, of)
@@ -281,7 +300,7 @@ async def test_serve_cached_ends_with_its_grace(buckets: MemoryBuckets, clock: C
 
 
 async def test_a_bucket_that_cannot_be_read_hurts_no_other_token(buckets: MemoryBuckets, clock: Clock) -> None:
-    leases, broken = Leases(buckets, clock=clock), limited(number=1)
+    leases, broken = patient(buckets, clock=clock), limited(number=1)
     buckets.broken = frozenset({broken.id})
     async with at_work(leases):
         found = await leases.wait(broken)
@@ -305,7 +324,7 @@ def test_a_fleet_never_passes_more_than_the_bucket_has_and_what_was_leased_befor
     async def run(check: Callable[[list[tuple[float, int]]], None]) -> None:
         clock = Clock()
         buckets = MemoryBuckets(clock)
-        fleet, of = [Leases(buckets, clock=clock) for _ in range(size)], limited(rate)
+        fleet, of = [patient(buckets, clock=clock) for _ in range(size)], limited(rate)
         passages: list[tuple[float, int]] = []
         async with at_work(*fleet):
             for worker, count, pause in bursts:

@@ -1,14 +1,18 @@
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from support.certificates import Authority
 from support.servers import HOST, SERVICE, SLOT, Answer, Scripted, scripted
 
 from gateway.access.ports import StoreUnavailable
-from gateway.store.failure import ClientGoneError, CrowdedError
+from gateway.store.failure import ClientGoneError, CrowdedError, mapped
 from gateway.store.primary import CHANGE_TIMEOUT, READ_TIMEOUT, Clients, Primary
 from gateway.store_url import Cluster, Sentinels, Server
 from gateway.tokens.secret import Sensitive
@@ -280,6 +284,50 @@ async def test_a_subscription_connects_once(start: Start, primary_of: Callable[.
         await subscription.ping("nonce")
     assert names(stub) == [b"SUBSCRIBE", b"PING"]
     await subscription.aclose()
+
+
+# TLS.
+
+
+@pytest.fixture
+def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """What a server of ours shows: a certificate of an authority that this machine believes."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.sign(HOST))
+    return context
+
+
+async def test_sentinels_and_the_server_that_they_name_are_asked_under_tls(
+    certified: ssl.SSLContext, primary_of: Callable[..., Primary]
+) -> None:
+    async with scripted(server(), certified) as data, scripted(sentinel(data.port), certified) as asked:
+        primary = primary_of(replace(sentinels(asked), tls=True))
+        assert await found(primary) == data.port
+        assert await primary.confirms(await primary.clients())
+
+
+async def test_nodes_are_asked_under_tls(certified: ssl.SSLContext, primary_of: Callable[..., Primary]) -> None:
+    async with scripted(server(), certified) as owner, scripted(node((HOST, owner.port)), certified) as asked:
+        assert await found(primary_of(replace(cluster(asked), tls=True))) == owner.port
+
+
+async def test_a_server_of_another_authority_hears_no_password(
+    certified: ssl.SSLContext,
+    primary_of: Callable[..., Primary],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", Authority(tmp_path, "another").file)
+    async with scripted(server(), certified) as data:
+        clients = await primary_of(Server(f"rediss://:word@{HOST}:{data.port}")).clients()
+        with pytest.raises(StoreUnavailable, match="certificate was not accepted: SSL_CERT_FILE"):
+            async with mapped():
+                await clients.reader.execute_command("ROLE")
+        where = replace(cluster(data), password=Sensitive("word"), tls=True)
+        assert await refusal(primary_of(where)) == "no node of the cluster answered"
+        assert data.commands == []
 
 
 # Sentinels.

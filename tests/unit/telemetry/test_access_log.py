@@ -1,9 +1,10 @@
 import asyncio
 import json
 import os
+import select
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -15,8 +16,10 @@ from unit.telemetry.captured import captured
 
 from gateway.catalog.target import Target, split_target
 from gateway.reason import Reason
-from gateway.telemetry.access_log import MOST_WAITING, AccessLog, Kind
+from gateway.telemetry.access_log import LONGEST_PATH, MOST_WAITING, AccessLog
+from gateway.telemetry.kind import Kind
 from gateway.telemetry.latency import Latencies
+from gateway.telemetry.redaction import Redaction
 
 RECORDS = f"/client/v4/zones/{ZONE_A}/dns_records"
 ROUTE = "GET /client/v4/zones/{zone_id}/dns_records"
@@ -113,6 +116,35 @@ async def test_of_a_secret_in_the_path_its_id_stays(written: Written) -> None:
     secret = secret_of().reveal()
     found = await line(written, Request(path=f"/a/{secret}/b{secret}".encode()))
     assert found["path"] == f"/a/zgt_{TOKEN_ID}_.../bzgt_{TOKEN_ID}_..."
+
+
+@pytest.mark.parametrize("length", [LONGEST_PATH, LONGEST_PATH + 1, 60_000])
+async def test_a_line_is_never_longer_than_a_pipe_takes_whole(written: Written, length: int) -> None:
+    path = b"/".ljust(length, b"a")
+    found = await line(written, Request(ALLOWED._replace(method="M" * 64), path=path, request_id=b"r" * 128))
+    assert found["path"] == path[:LONGEST_PATH].decode() + "..." * (length > LONGEST_PATH)
+    assert len(b"".join(written.pieces)) <= select.PIPE_BUF
+
+
+async def test_of_a_secret_that_is_cut_the_id_stays(written: Written) -> None:
+    secret = secret_of().reveal().encode()
+    path = b"/".ljust(LONGEST_PATH - 45, b"a") + secret
+    assert (await line(written, Request(path=path)))["path"].endswith(f"azgt_{TOKEN_ID}_......")
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+async def test_what_the_operator_wants_hidden_is_in_no_line_and_counted_all_the_same(
+    format_: Literal["json", "console"],
+) -> None:
+    written = Written(format_=format_, redaction=Redaction(("address", "owner", "path", "token")))
+    with captured() as logs:
+        written.log.add(Request())
+        written.log.flush()
+    (found,) = logs or written.lines
+    assert found["address"] == "2001:db8::/48"
+    assert [found.get(name) for name in ("token", "owner", "path")] == [None] * 3
+    ((token, _, _, address, *_),) = written.uses
+    assert (token, address) == (TOKEN_ID, "2001:db8::1")
 
 
 @given(st.binary(max_size=30).map(lambda raw: b"/" + raw))
@@ -274,7 +306,8 @@ async def test_what_waits_is_written_at_once_in_whole_lines(written: Written) ->
 WORKERS = """
 import asyncio, os, sys
 from gateway.reason import Reason
-from gateway.telemetry.access_log import AccessLog, Kind
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.kind import Kind
 
 class Request:
     kind = Kind("GET", "api", "GET /a", "f" * 32, None, "192.0.2.7", 200)

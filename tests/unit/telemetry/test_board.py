@@ -64,6 +64,16 @@ def test_a_file_that_was_cut_off_is_taken_in_as_nothing(board: Board, tmp_path: 
     assert told(board) == ([], 0)
 
 
+def test_of_a_worker_that_was_killed_in_the_middle_of_a_write_what_it_wrote_before_counts(
+    board: Board, tmp_path: Path
+) -> None:
+    board.put("1-a", snapshot(3))
+    (tmp_path / "worker-1-a.new").write_bytes(b'{"requests":')
+    board.take_in(1)
+    assert board.read()[1].requests == {KEY: 3}
+    assert [each.name for each in tmp_path.iterdir()] == ["ended.json"]
+
+
 def test_no_worker_is_called_as_another_was() -> None:
     assert worker_name(7) != worker_name(7)
     assert worker_name(7).startswith("7-")

@@ -1,7 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,30 +18,51 @@ NEWS = news_of(Event.ROLLED, token(name="deploy"), NOW)
 
 
 class Receiver:
-    """Answers with these statuses, then with 204 for ever."""
+    """Answers with these statuses, then with 204 for ever; `silent`: never, `endless`: with a body that never ends."""
 
-    def __init__(self, statuses: Sequence[int]) -> None:
+    def __init__(self, statuses: Sequence[int], *, silent: bool, endless: bool) -> None:
         self._statuses = list(statuses)
+        self._silent = silent
+        self._endless = endless
         self.bodies: list[Any] = []
         self.fields: list[Any] = []
         self.came = asyncio.Event()
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.bodies.append(json.loads(await request.text()))
         self.fields.append(request.headers)
         self.came.set()
+        if self._silent:
+            await asyncio.Event().wait()
+        if self._endless:
+            return await _without_end(request)
         status = self._statuses.pop(0) if self._statuses else 204
         return web.Response(status=status, headers={"Location": "/elsewhere"} if status in (302, 307) else {})
 
 
+async def _without_end(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await response.write(b"x" * 65536)
+    return response
+
+
 @asynccontextmanager
-async def told(*statuses: int, most: int = 10) -> AsyncIterator[tuple[Webhook, Receiver]]:
+async def told(
+    *statuses: int,
+    most: int = 10,
+    pauses: Sequence[float] = (0.0, 0.0, 0.0),
+    silent: bool = False,
+    endless: bool = False,
+) -> AsyncIterator[tuple[Webhook, Receiver]]:
     """A webhook at work, and who is told."""
-    receiver = Receiver(statuses)
+    receiver = Receiver(statuses, silent=silent, endless=endless)
     app = web.Application()
     app.router.add_post("/{any:.*}", receiver.answer)
     async with TestServer(app) as server:
-        webhook = Webhook(Sensitive(str(server.make_url("/hook?key=hush"))), most=most, pauses=(0.0, 0.0, 0.0))
+        webhook = Webhook(Sensitive(str(server.make_url("/hook?key=hush"))), most=most, pauses=pauses)
         work = asyncio.ensure_future(webhook.run())
         try:
             yield webhook, receiver
@@ -102,11 +123,52 @@ async def test_a_receiver_that_is_not_there_costs_the_news_and_nothing_else() ->
     assert "hush" not in str(logs)
 
 
-async def test_what_waits_is_bounded() -> None:
-    webhook = Webhook(Sensitive("http://127.0.0.1:1/"), most=3)
-    for _ in range(5):
+async def test_what_waits_is_bounded_and_what_is_dropped_stands_in_the_log_once() -> None:
+    with capture_logs() as logs:
+        async with told(most=3) as (webhook, receiver):
+            for _ in range(5):
+                webhook.tell(NEWS)
+            assert webhook.dropped == 2
+            await until(lambda: len(logs) == 2)
+    assert len(receiver.bodies) == 3
+    assert [line["event"] for line in logs] == ["webhook too slow, news dropped", "webhook keeps up again"]
+
+
+def test_half_of_the_room_is_kept_for_what_cannot_wait() -> None:
+    webhook = Webhook(Sensitive("http://127.0.0.1:1/"), most=4)
+    webhook.tell(NEWS)
+    assert webhook.has_room
+    webhook.tell(NEWS)
+    assert not webhook.has_room
+
+
+async def test_what_waits_at_the_end_is_tried_once_more_without_a_pause() -> None:
+    async with told(500, pauses=(3600.0,)) as (webhook, receiver):
         webhook.tell(NEWS)
-    assert webhook.dropped == 2
+        webhook.tell(NEWS)
+        await receiver.came.wait()
+        await webhook.close()
+    assert len(receiver.bodies) == 3
+    assert webhook.dropped == 0
+
+
+async def test_what_nobody_takes_at_the_end_stands_in_the_log() -> None:
+    with capture_logs() as logs:
+        async with told(silent=True) as (webhook, receiver):
+            for _ in range(3):
+                webhook.tell(NEWS)
+            await receiver.came.wait()
+            await webhook.close(patience=0.01)
+    assert webhook.dropped == 3
+    assert [line["event"] for line in logs] == ["webhook not told, the worker ends"]
+
+
+async def test_an_answer_without_end_is_not_read() -> None:
+    async with told(endless=True) as (webhook, receiver):
+        webhook.tell(NEWS)
+        webhook.tell(NEWS)
+        await until(lambda: len(receiver.bodies) == 2)
+    assert webhook.dropped == 0
 
 
 async def test_without_a_url_nobody_is_told_and_there_is_nothing_to_do() -> None:

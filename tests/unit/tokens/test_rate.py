@@ -19,6 +19,7 @@ SLOW, FAST = Rate(4, 60), Rate(1200, 300)
         pytest.param(SLOW, 60, 14, 1, Grant(0, 0, 46, 1), id="empty for a second more"),
         pytest.param(SLOW, 60, 15, 1, Grant(1, 0, 60, 15), id="filled up by one"),
         pytest.param(SLOW, DAY, 0, 1, Grant(0, 0, 60, 15), id="it had a longer period before"),
+        pytest.param(SLOW, DAY, 0, 0, Grant(0, 0, DAY, DAY - 45), id="the same, and none is wanted"),
         pytest.param(SLOW, 60, -DAY, 1, Grant(0, 0, 60, 15), id="a clock was set back"),
         pytest.param(Rate(1, 60), 0, 0, 1, Grant(1, 0, 60, 60), id="one in a minute"),
         pytest.param(SLOW, 0, 0, 0, Grant(0, 4, 0, 0), id="none is wanted"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.records import TOKEN_ID, secret_of
 
 from gateway.tokens.owner import OwnerKind
-from gateway.tokens.secret import BARE, BEARER, Credential, Sensitive, make_secret, parse_secret
+from gateway.tokens.secret import BARE, BEARER, SCANNED, Credential, Sensitive, make_secret, parse_secret
 
 SECRET = secret_of().reveal()
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -34,6 +34,29 @@ def test_what_was_made_is_read_back(kind: OwnerKind, token_id: str, random: byte
     found = parse_secret(secret.reveal())
     assert found is not None
     assert (found.kind, found.token_id, found.secret) == (kind, token_id, secret)
+
+
+@given(kinds, token_ids, randoms)
+@settings(deadline=None)
+def test_scanners_find_each_secret_of_ours_whatever_it_follows(kind: OwnerKind, token_id: str, random: bytes) -> None:
+    secret = make_secret(kind, token_id, random).reveal()
+    for before, after in (("", ""), ('"', '"'), ("token%3D", "%0A"), (r"\n", r"\n"), ("KEY_", "\n"), ("=", "&a=b")):
+        assert SCANNED.findall(f"{before}{secret}{after}") == [secret]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(SECRET[:-1], id="one character less"),
+        pytest.param(f"{SECRET}x", id="one more"),
+        pytest.param(SECRET.replace("zgt_", "zgx_"), id="another prefix"),
+        pytest.param(SECRET.replace("zgt_", "ZGT_"), id="in capitals"),
+        pytest.param(f"zgt_{TOKEN_ID}", id="the id alone"),
+        pytest.param(SECRET[:37] + "-" + SECRET[38:], id="another alphabet"),
+    ],
+)
+def test_scanners_find_nothing_else(text: str) -> None:
+    assert SCANNED.findall(text) == []
 
 
 @given(kinds, token_ids, randoms)
