@@ -9,11 +9,10 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from importlib import resources
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -28,7 +27,7 @@ from gateway.admin.leaked import LeakedTokens
 from gateway.admin.openapi import OpenApiPage, describe
 from gateway.admin.token_api import UserTokenApi
 from gateway.catalog.api import Api
-from gateway.catalog.catalog import Catalog, load_catalog
+from gateway.catalog.catalog import Catalog
 from gateway.catalog.document import CatalogError
 from gateway.catalog.route_table import RouteTable
 from gateway.catalog.target import split_target
@@ -39,6 +38,7 @@ from gateway.dashboard.pages import Pages
 from gateway.dashboard.static_files import StaticFiles, read_static
 from gateway.dashboard.target import split_page_target
 from gateway.dashboard.token_use import TokenUse
+from gateway.policy_files import build_catalog
 from gateway.proxy.ask import Ask
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.field_line import KnownLines, Role, plain_spelling, role_of
@@ -58,22 +58,20 @@ from gateway.server.shown_lines import ShownLines
 from gateway.server.tls import server_context
 from gateway.server.workers import Fleet, Master
 from gateway.settings import ListenTls, Settings, SettingsError, Upstream, in_url
+from gateway.start_error import AddressTaken, StartError
 from gateway.store.audit import AuditTrail
 from gateway.store.buckets import Buckets
-from gateway.store.embedded import EmbeddedServer
 from gateway.store.ending import ending_soon
 from gateway.store.ending_news import EndingNews
 from gateway.store.expiry import Sweeper
-from gateway.store.failure import is_cancelled
 from gateway.store.feed import Feed
 from gateway.store.leases import Leases
 from gateway.store.lookup import TokenLookup
-from gateway.store.primary import Primary
-from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused
+from gateway.store.redis_store import RedisStore, StoreRefused
 from gateway.store.sessions import StoredSessions
 from gateway.store.use import Uses
 from gateway.store.zones import ZonePins
-from gateway.store_url import parse_store_url
+from gateway.store_access import open_store, ready_store
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.board import Board, BoardFault, open_board
 from gateway.telemetry.health import Health
@@ -84,10 +82,6 @@ from gateway.telemetry.redaction import Redaction
 from gateway.telemetry.tracing import obstacle, open_spans
 from gateway.telemetry.webhook import Webhook
 from gateway.tokens.digest import Peppers
-from gateway.tokens.first_owner import first_owner
-from gateway.tokens.owner import OwnerKind
-from gateway.tokens.secret import Sensitive
-from gateway.tokens.token import Token
 
 log = structlog.get_logger(__name__)
 
@@ -124,118 +118,6 @@ Answer = TypeVar("Answer")
 Ready = Callable[[], None]
 Listeners = Mapping[str, Sequence[socket.socket]]
 """The sockets of each section that listens."""
-
-
-class StartError(Exception):
-    """It cannot start. One line with the remedy."""
-
-
-class AddressTaken(StartError):  # noqa: N818 - it says what is the case
-    """A listener's host and port cannot be had."""
-
-
-LARGEST_POLICY_FILE: Final = 4 * 1024 * 1024
-"""Bytes. What people write has a hundredth of that; an imported API of 10,000 routes, half."""
-
-
-def policy_root(directory: str) -> Path:
-    """Where the policies are; "" is the set that came with the package."""
-    if directory:
-        return Path(directory)
-    root = Path(str(resources.files("gateway"))) / "policies"
-    return root if root.is_dir() else Path(__file__).parent.parent / "policies"  # a checkout
-
-
-def policy_paths(root: Path) -> list[Path]:
-    """The files under `root` that are read. Raises SettingsError."""
-    try:
-        paths = sorted([*root.glob("*.toml"), *root.glob("apis/*.toml")])
-    except OSError as error:
-        msg = f"policies.dir: {error.filename or root}: {error.strerror}"
-        raise SettingsError(msg) from None
-    if not paths:
-        msg = f"policies.dir: {root}: there is no policies file"
-        raise SettingsError(msg)
-    return paths
-
-
-def policy_text(path: Path) -> str:
-    """What stands in one of them. Raises SettingsError."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_POLICY_FILE + 1)
-        if len(content) > LARGEST_POLICY_FILE:
-            msg = f"policies.dir: {path}: over {LARGEST_POLICY_FILE // 1024 // 1024} MiB"
-            raise SettingsError(msg)
-        return content.decode()
-    except UnicodeDecodeError:
-        msg = f"policies.dir: {path}: not UTF-8"
-        raise SettingsError(msg) from None
-    except OSError as error:
-        msg = f"policies.dir: {error.filename or path}: {error.strerror}"
-        raise SettingsError(msg) from None
-
-
-def policy_files(directory: str) -> dict[str, str]:
-    """The texts of a policies directory by path; "" is the set that came with the package."""
-    root = policy_root(directory)
-    return {path.relative_to(root).as_posix(): policy_text(path) for path in policy_paths(root)}
-
-
-def token_api_text() -> str:
-    """The token API's own routes, as the package has them."""
-    return resources.files("gateway.catalog").joinpath("token_api.toml").read_text(encoding="utf-8")
-
-
-def build_catalog(settings: Settings) -> Catalog:
-    """The catalogue in force. Raises CatalogError, SettingsError."""
-    return load_catalog(
-        policy_files(settings.policies.dir),
-        token_api_text(),
-        prefix=settings.listen.prefix,
-        served=settings.upstreams.keys(),
-        public_token_api=settings.listen.token_api,
-    )
-
-
-class ReadyStore(msgspec.Struct, frozen=True):
-    """A store that can be connected to. `is_running`: of the embedded server; others are watched by nobody."""
-
-    url: str
-    is_running: Callable[[], bool] | None = None
-
-
-@contextmanager
-def ready_store(settings: Settings) -> Iterator[ReadyStore]:
-    """The store of `settings`; starts the embedded server, or finds it, and ends the one that it started."""
-    url = settings.store.url.reveal()
-    if url != "embedded":
-        yield ReadyStore(url)
-        return
-    server = EmbeddedServer(Path(settings.store.data_dir))
-    try:
-        yield ReadyStore(server.start(), server.is_running)
-    finally:
-        server.stop()
-
-
-@asynccontextmanager
-async def open_store(settings: Settings, url: str) -> AsyncIterator[RedisStore]:
-    """The store at `url`, closed on the way out."""
-    try:
-        where = parse_store_url(url)
-    except ValueError as error:  # its text repeats nothing of the URL
-        raise SettingsError(f"store.url: {error}") from None
-    store = RedisStore(
-        Primary(where, sentinel_password=settings.store.sentinel_password),
-        peppers=Peppers(settings.store.pepper).keys,
-        audit=AuditLimits(settings.audit.max_entries, settings.audit.max_age * _DAY),
-        write_replicas=settings.store.write_replicas,
-    )
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 @asynccontextmanager
@@ -865,57 +747,3 @@ def serve(
                 ready=told,
                 ended=partial(_take_in, board),
             ).run()
-
-
-def ask_store(settings: Settings, question: Callable[[RedisStore], Awaitable[Answer]]) -> Answer:
-    """What `question` of the store comes to; a running gateway's is found, and an embedded one started if need be.
-
-    Raises what `question` raises, and SettingsError, EmbeddedError, StoreRefused, StoreUnavailable.
-    """
-
-    async def ask(url: str) -> Answer:
-        async with open_store(settings, url) as store:
-            try:
-                await store.prepare()
-                return await question(store)
-            except StoreUnavailable:
-                if is_cancelled():  # a Ctrl-C that was lost on the way
-                    raise asyncio.CancelledError from None
-                raise
-
-    with ready_store(settings) as found:
-        return asyncio.run(ask(found.url))
-
-
-async def _initialise(
-    settings: Settings, catalog: Catalog, store: RedisStore, *, recover: bool
-) -> tuple[Token, Sensitive]:
-    first = await store.first_owner() if recover else None
-    if recover and first is None:
-        raise StartError("there is no owner to recover in this store: without --recover, init makes the first")
-    # An account cannot take the first user's place: another user does.
-    user_id = first.id if first and first.kind is OwnerKind.USER else secrets.token_hex(16)
-    now = time.time()
-    owner, token, secret = first_owner(
-        catalog.groups, Peppers(settings.store.pepper), user_id, now, secrets.token_bytes
-    )
-    if not recover:
-        await store.initialise(owner, token, now)
-        return token, secret
-    with suppress(StoreUnavailable):  # a record that cannot be read is made anew
-        if old := await store.get_owner(owner.ref):
-            owner = msgspec.structs.replace(owner, name=old[0].name, issued_on=old[0].issued_on)
-    token = msgspec.structs.replace(token, name="Recovered token: every right")
-    await store.recover(owner, token, now)
-    return token, secret
-
-
-def initialise(settings: Settings, *, recover: bool = False) -> tuple[Token, Sensitive, Catalog]:
-    """Make the first owner and its token; returns the token and its secret. Raises Conflict when there is an owner,
-    and what `serve` raises.
-
-    With `recover` the first owner gets another token, and its record is active and whole again; there must be one.
-    """
-    catalog = build_catalog(settings)
-    token, secret = ask_store(settings, lambda store: _initialise(settings, catalog, store, recover=recover))
-    return token, secret, catalog

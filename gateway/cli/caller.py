@@ -8,12 +8,12 @@ from typing import TypeVar
 import msgspec
 import typer
 
-from gateway.app import build_catalog
 from gateway.catalog.template import Template
 from gateway.cli.address import parse_token, parse_url, url_of
 from gateway.cli.client import TokenApiClient, talk
 from gateway.cli.policy_draft import Facts, find_template, needs_user
 from gateway.cli.token_flag import ACCOUNT_OWNED, Flags
+from gateway.policy_files import build_catalog
 from gateway.settings import Settings, environment, load_settings
 from gateway.tokens.secret import Sensitive
 

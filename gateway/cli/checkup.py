@@ -7,17 +7,21 @@ import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from gateway.access.ports import StoreUnavailable
-from gateway.app import Plan, StartError, ask_store, check_aiohttp, make_plan
 from gateway.catalog.document import CatalogError
 from gateway.settings import Settings, SettingsError
+from gateway.start_error import StartError
 from gateway.store.embedded import EmbeddedError
 from gateway.store.redis_store import RedisStore, StoreRefused
+from gateway.store_access import ask_store
 from gateway.telemetry.tracing import is_wanted, obstacle
+
+if TYPE_CHECKING:
+    from gateway.app import Plan
 
 _AHEAD: Final = 1.0
 """Seconds by which two clocks of a fleet may well differ."""
@@ -61,6 +65,8 @@ def examine(
     """What all checks find, one after the other. `config`: the file that the settings came from, if it is known;
     `values`: keys whose value came from a file, and that file; `clock`: Unix seconds by this machine.
     """
+    from gateway.app import make_plan  # noqa: PLC0415 - no other command has to wait for all of it
+
     yield from _program(settings)
     yield from _files(settings, config, values)
     plan: Plan | None = None
@@ -76,6 +82,8 @@ def examine(
 
 
 def _program(settings: Settings) -> Iterator[Finding]:
+    from gateway.app import check_aiohttp  # noqa: PLC0415 - see above
+
     try:
         yield Finding("program", Status.OK, f"aiohttp {check_aiohttp()} with its C parser")
     except StartError as error:
@@ -236,7 +244,7 @@ def judge_clock(ahead: float) -> Finding:
 # Upstreams.
 
 
-def _upstreams(settings: Settings, plan: Plan) -> Iterator[Finding]:
+def _upstreams(settings: Settings, plan: "Plan") -> Iterator[Finding]:
     if not settings.upstreams:
         yield Finding("upstreams", Status.WARNING, "there are none: only the token API is served", _NO_UPSTREAM)
         return
@@ -247,7 +255,7 @@ async def _gathered(work: Sequence[Awaitable[list[Finding]]]) -> list[Finding]:
     return [finding for found in await asyncio.gather(*work) for finding in found]
 
 
-async def _reached(name: str, settings: Settings, plan: Plan) -> list[Finding]:
+async def _reached(name: str, settings: Settings, plan: "Plan") -> list[Finding]:
     """Whether a connection to each target can be had, with TLS where it has that. Nothing is asked of it."""
     upstream, found = settings.upstreams[name], list[Finding]()
     tls = plan.upstream_tls[name]

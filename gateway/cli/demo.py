@@ -15,13 +15,14 @@ import msgspec
 import typer
 
 from gateway.access.ports import Conflict
-from gateway.app import AddressTaken, StartError, initialise, ready_store, serve
 from gateway.child_process import end, spawn
 from gateway.cli.address import url_of
 from gateway.cli.client import Refused, open_api
 from gateway.cli.refusal import answered
 from gateway.demo.dataset import ZONES
 from gateway.settings import Admin, Listen, Log, Settings, Store, Upstream, UpstreamCredential
+from gateway.start_error import AddressTaken, StartError
+from gateway.store_access import initialise, ready_store
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
@@ -171,6 +172,8 @@ def demo(
 
     Example: [bold]zonegate demo --port 8090[/bold]
     """
+    from gateway.app import serve  # noqa: PLC0415 - no other command has to wait for all of it
+
     configure_logs("auto", "info" if sys.stderr.isatty() else "warning")
     credential = secrets.token_hex(16)
     kept_file = data_dir / "demo.json"

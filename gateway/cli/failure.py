@@ -7,12 +7,9 @@ from typing import Final, NoReturn
 import typer
 
 from gateway.access.ports import Conflict, NotReplicated, StoreUnavailable
-from gateway.app import StartError
 from gateway.catalog.document import CatalogError
-from gateway.server.workers import WorkersFailed
 from gateway.settings import SettingsError
-from gateway.store.embedded import EmbeddedError
-from gateway.store.redis_store import StoreRefused
+from gateway.start_error import StartError, WorkersFailed
 
 REFUSED: Final = 1
 WRONG_USE: Final = 2
@@ -43,7 +40,7 @@ def told() -> Iterator[None]:
     """Turn what settings, policies and store raise into one line."""
     try:
         yield
-    except (SettingsError, CatalogError, EmbeddedError, StartError, StoreRefused) as error:
+    except (SettingsError, CatalogError, StartError) as error:
         fail(str(error))
     except WorkersFailed as error:
         fail(str(error), REFUSED)

@@ -8,12 +8,12 @@ import msgspec
 import typer
 
 from gateway.access.ports import Conflict
-from gateway.app import ask_store
 from gateway.cli.caller import settings_of
 from gateway.cli.failure import INTERRUPTED, fail, told
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.store.redis_store import RedisStore
+from gateway.store_access import ask_store
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.timestamp import format_timestamp
 

@@ -11,8 +11,6 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from gateway import __version__
-from gateway.app import initialise
-from gateway.app import serve as run_gateway
 from gateway.cli.address import BadAddress, url_of
 from gateway.cli.audit import audit
 from gateway.cli.caller import settings_of
@@ -29,6 +27,7 @@ from gateway.cli.table import secret_lines
 from gateway.cli.token import token as token_commands
 from gateway.cli.token_flag import Config, Json
 from gateway.cli.zone import zone as zone_commands
+from gateway.store_access import initialise
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.representation import show_token
 
@@ -70,6 +69,8 @@ def serve(context: typer.Context, config: Config = None) -> None:
 
     Example: [bold]zonegate serve --config zonegate.toml[/bold]
     """
+    from gateway.app import serve as run_gateway  # noqa: PLC0415 - no other command has to wait for all of it
+
     with told():
         settings = settings_of(context, config)
         configure_logs(settings.log.format, settings.log.level)

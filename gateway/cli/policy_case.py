@@ -17,7 +17,6 @@ from gateway.access.decide import decide
 from gateway.access.decision import Allow, Body, Need, ZoneAccount
 from gateway.access.principal import Principal, prove
 from gateway.access.question import Facts, Question, Unknown
-from gateway.app import policy_text
 from gateway.catalog.api import Api
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.document import CatalogError, CatalogFault, Gathered, read_document, read_table
@@ -25,6 +24,7 @@ from gateway.catalog.line import TableLines
 from gateway.catalog.route_table import Matched
 from gateway.catalog.target import split_target
 from gateway.catalog.template import Template
+from gateway.policy_files import policy_text
 from gateway.reason import Deny, Fault, Reason
 from gateway.tokens import lifecycle
 from gateway.tokens.condition import Address, unmap

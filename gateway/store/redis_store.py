@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from gateway.access.ports import Action, Actor, Conflict, Denied, NotReplicated, OwnerPage, Page, StoreUnavailable
 from gateway.access.principal import Record
+from gateway.start_error import StartError
 from gateway.store import keys, scripts
 from gateway.store.failure import is_elsewhere, mapped
 from gateway.store.primary import Clients, Primary
@@ -37,7 +38,7 @@ _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
 _SCHEMAS: Final[dict[type, int]] = {Token: SCHEMA, Owner: SCHEMA, ZonePin: PIN_SCHEMA}
 
 
-class StoreRefused(Exception):  # noqa: N818 - it says what is the case
+class StoreRefused(StartError):  # noqa: N818 - it says what is the case
     """The store is there, and must not be used with these settings. One line with the remedy."""
 
 

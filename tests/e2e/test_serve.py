@@ -14,8 +14,8 @@ import pytest
 from support.processes import UPSTREAM_SECRET, Gateway, alive, running
 from support.records import group_id, zone
 
-from gateway.app import policy_root
 from gateway.demo.dataset import ZONES
+from gateway.policy_files import policy_root
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from support.processes import Gateway, Upstream, free_port, until
 from support.records import EVERYTHING, GROUPS, group_id, owner, secret_of, token
 
 from gateway.app import Gateway as AppGateway
-from gateway.app import make_plan, open_listeners, open_store
+from gateway.app import make_plan, open_listeners
 from gateway.settings import Admin, Listen, ListenTls, Log, Settings, Store
 from gateway.store.embedded import EmbeddedServer
+from gateway.store_access import open_store
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
 

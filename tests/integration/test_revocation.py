@@ -531,7 +531,18 @@ STORE_CALLS = {
 }
 CHANGES_NO_DOCUMENT = {
     *("using", "prepare", "meta", "get", "read", "page", "first_owner", "get_owner", "close"),
-    *("owners", "issued_by", "relist", "note", "denied", "concerns", "eviction", "change_zone"),
+    *(
+        "owners",
+        "issued_by",
+        "relist",
+        "note",
+        "denied",
+        "concerns",
+        "eviction",
+        "change_zone",
+        "visited",
+        "trim_audit",
+    ),
 }
 """Calls of the store after which every token answers as before: these workers ask nobody where a zone lies."""
 

@@ -24,10 +24,12 @@ import structlog
 import uvloop
 
 from gateway.access.ports import Actor
-from gateway.app import Gateway, make_plan, open_listeners, open_store, policy_files
+from gateway.app import Gateway, make_plan, open_listeners
+from gateway.policy_files import policy_files
 from gateway.settings import Admin, Limits, Listen, Log, Policies, Settings, Store, Upstream, UpstreamCredential
 from gateway.store.embedded import EmbeddedServer
 from gateway.store.redis_store import RedisStore
+from gateway.store_access import open_store
 from gateway.tokens.secret import Sensitive
 from support.http_cases.case import Case
 from support.http_cases.framing import LARGEST_BODY

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from gateway.server.workers import Fleet, Master, Work, WorkersFailed
+from gateway.server.workers import Fleet, Master, Work
+from gateway.start_error import WorkersFailed
 from gateway.telemetry.logs import configure_logs
 
 SILENCES: Final = {"block": 2}

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 WITHOUT_TESTS: dict[str, str] = {
     "__main__.py": "one call of cli/main.py",
+    "start_error.py": "exceptions",
     "proxy/ports.py": "Protocols and structs",
     "server/ports.py": "Protocols and structs",
     "telemetry/kind.py": "Protocols and structs",

@@ -6,8 +6,8 @@ from typing import Any
 
 from gateway.access.compiled import CompiledToken, compile_owner, compile_token
 from gateway.access.principal import Principal, prove
-from gateway.app import policy_files
 from gateway.catalog.catalog import Catalog, load_catalog
+from gateway.policy_files import policy_files
 from gateway.reason import Deny
 from gateway.tokens.condition import Condition, RequestIp
 from gateway.tokens.digest import NO_PEPPERS, Digest, Peppers

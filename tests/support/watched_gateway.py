@@ -12,9 +12,10 @@ import msgspec
 import uvloop
 
 from gateway.app import Gateway as AppGateway
-from gateway.app import make_plan, open_listeners, open_store, ready_store
+from gateway.app import make_plan, open_listeners
 from gateway.server.client_connection import ClientConnection
 from gateway.settings import Admin, Log, Settings, load_settings
+from gateway.store_access import open_store, ready_store
 from support.processes import Gateway, free_port
 
 _POLL = 0.002

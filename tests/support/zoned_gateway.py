@@ -10,12 +10,13 @@ from aiohttp.test_utils import TestServer
 from cloudflare import AsyncCloudflare
 
 from gateway.access.ports import Action, Actor
-from gateway.app import Gateway, make_plan, open_listeners, open_store
+from gateway.app import Gateway, make_plan, open_listeners
 from gateway.demo.upstream import Entry, Journal, make_upstream
 from gateway.settings import Admin, Limits, Listen, Log, Settings, Store, Upstream, UpstreamCredential
 from gateway.store.embedded import EmbeddedServer
 from gateway.store.redis_store import RedisStore
 from gateway.store.zones import ZonePins
+from gateway.store_access import open_store
 from gateway.tokens.policy import Policy
 from gateway.tokens.secret import Sensitive, parse_secret
 from support.processes import free_port

@@ -2,15 +2,15 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from shutil import copytree
 
 import aiohttp
 import pytest
 from aiohttp import http_parser
 from support.certificates import Authority
+from support.configured import UPSTREAM, Set
 from support.fake_primary import FakePrimary
 from support.processes import free_port
 from support.records import NOW, TOKEN_ID, owner, token
@@ -19,155 +19,16 @@ from unit.server.wire import Upstream as FakeUpstream
 from unit.telemetry.captured import captured
 
 from gateway import app
-from gateway.access.ports import Conflict, StoreUnavailable
-from gateway.app import (
-    Gateway,
-    StartError,
-    build_catalog,
-    initialise,
-    make_plan,
-    open_listeners,
-    open_store,
-    policy_files,
-    ready_store,
-    serve,
-)
-from gateway.catalog.document import CatalogError
-from gateway.settings import Listen, Settings, SettingsError, Upstream, UpstreamTls, load_settings
+from gateway.app import Gateway, make_plan, open_listeners, serve
+from gateway.settings import Listen, Settings, SettingsError, Upstream, UpstreamTls
+from gateway.start_error import StartError
 from gateway.store.redis_store import AuditLimits, RedisStore, StoreRefused
 from gateway.store.use import RouteUse, Uses
-from gateway.tokens.secret import parse_secret
-
-Set = Callable[..., Settings]
-UPSTREAM = "[upstreams.cloudflare-dns]\ntargets = ['http://127.0.0.1:9']\n"
-
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Set:
-    """`configured(text)`: settings on free ports, with their store in `tmp_path`."""
-
-    def configured(text: str = UPSTREAM) -> Settings:
-        file = tmp_path / "zonegate.toml"
-        file.write_text(
-            f"listen.port = {free_port()}\nadmin.port = {free_port()}\nstore.data_dir = '{tmp_path / 'store'}'\n{text}"
-        )
-        return load_settings(file, {})
-
-    return configured
+from gateway.store_access import initialise
 
 
 def memory_store() -> RedisStore:
     return RedisStore(FakePrimary(), peppers=(), audit=AuditLimits(1000, 10**9))
-
-
-# policies/.
-
-
-def test_without_a_directory_the_policies_are_those_of_the_package() -> None:
-    found = policy_files("")
-    assert {"permission_groups.toml", "zonegate_groups.toml", "templates.toml", "apis/cloudflare-dns.toml"} <= set(
-        found
-    )
-    assert 'name = "cloudflare-dns"' in found["apis/cloudflare-dns.toml"]
-
-
-def test_a_directory_is_read_by_the_paths_below_it_and_nothing_else_of_it(tmp_path: Path) -> None:
-    (tmp_path / "apis" / "deeper").mkdir(parents=True)
-    for name in ("a.toml", "apis/b.toml", "apis/deeper/c.toml", "notes.txt", "apis/d.toml.bak"):
-        (tmp_path / name).write_text(f"# {name}")
-    assert policy_files(str(tmp_path)) == {"a.toml": "# a.toml", "apis/b.toml": "# apis/b.toml"}
-
-
-def refused_policies(directory: Path) -> str:
-    with pytest.raises(SettingsError) as caught:
-        policy_files(str(directory))
-    assert len(str(caught.value).splitlines()) == 1
-    return str(caught.value)
-
-
-def test_a_directory_without_policies_is_refused_by_name(tmp_path: Path) -> None:
-    for directory in (tmp_path, tmp_path / "none"):
-        said = refused_policies(directory)
-        assert said.startswith("policies.dir: ")
-        assert str(directory) in said
-
-
-def test_a_policies_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").mkdir()
-    assert refused_policies(tmp_path) == f"policies.dir: {tmp_path}/a.toml: Is a directory"
-
-
-def test_a_policies_file_that_is_not_utf_8_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "good.toml").write_text("")
-    (tmp_path / "bad.toml").write_bytes(b"\xff")
-    said = refused_policies(tmp_path)
-    assert said.startswith("policies.dir: ")
-    assert str(tmp_path / "bad.toml") in said
-
-
-# The catalogue.
-
-
-def test_an_api_is_served_when_it_has_an_upstream_and_only_then(configured: Set) -> None:
-    catalog = build_catalog(configured(UPSTREAM))
-    assert [api.name for api in catalog.apis] == ["zonegate", "cloudflare-dns"]
-    assert [api.name for api in build_catalog(configured("")).apis] == ["zonegate"]
-
-
-def test_an_upstream_whose_api_has_no_file_is_refused_by_its_file_and_key(configured: Set) -> None:
-    with pytest.raises(CatalogError) as caught:
-        build_catalog(configured("[upstreams.powerbase]\ntargets = ['http://h']"))
-    assert "apis/powerbase.toml" in str(caught.value)
-    assert "upstreams.powerbase" in str(caught.value)
-    assert "cloudflare-dns" in str(caught.value)
-
-
-def test_a_broken_policies_file_is_refused_by_name(configured: Set, tmp_path: Path) -> None:
-    shipped = Path(__file__).parent.parent.parent / "policies"
-    copytree(shipped, tmp_path / "policies")
-    with (tmp_path / "policies" / "apis" / "billing.toml").open("a") as file:
-        file.write("unknown = 1\n")
-    with pytest.raises(CatalogError, match=r"^apis/billing\.toml: [^\n]*unknown"):
-        build_catalog(configured(f"policies.dir = '{tmp_path / 'policies'}'"))
-
-
-def test_the_token_api_lives_under_its_prefix_and_may_be_the_admin_listener_s_alone(configured: Set) -> None:
-    catalog = build_catalog(configured("listen.prefix = '/api'\nlisten.token_api = false"))
-    assert {route.text for route in catalog.admin.routes} >= {"/api/user/tokens", "/api/user/tokens/verify"}
-    assert list(catalog.public.routes) == []
-
-
-# The store.
-
-
-def test_a_url_is_the_store_s_as_it_stands_and_nobody_watches_it(configured: Set, tmp_path: Path) -> None:
-    with ready_store(configured("store.url = 'redis://user:hush@h:6379/1'")) as store:
-        assert store.url == "redis://user:hush@h:6379/1"
-        assert store.is_running is None
-    assert not (tmp_path / "store").exists()
-
-
-def test_an_embedded_store_runs_as_long_as_it_is_used(configured: Set, tmp_path: Path) -> None:
-    with ready_store(configured()) as store:
-        assert Path(store.url.removeprefix("unix://")).is_socket()
-        assert store.is_running is not None
-        assert store.is_running()
-    assert not store.is_running()
-    assert not (tmp_path / "store" / "server.json").exists()
-
-
-@pytest.mark.parametrize("url", ["redis://user:hush@h:port/0", "redis://user:hush@h/0?socket_timeout=hush"])
-async def test_a_url_that_is_none_is_one_line_without_its_password(configured: Set, url: str) -> None:
-    with pytest.raises(SettingsError, match=r"^store\.url: [^\n]+$") as caught:
-        async with open_store(configured(), url):
-            pass
-    assert "hush" not in str(caught.value)
-
-
-async def test_a_store_that_is_not_there_is_unavailable_when_it_is_asked(configured: Set, tmp_path: Path) -> None:
-    async with open_store(configured(), f"unix://{tmp_path}/none.sock") as store:
-        with pytest.raises(StoreUnavailable):
-            await store.prepare()
 
 
 # The upstreams.
@@ -450,19 +311,3 @@ def test_each_setting_that_only_a_restart_can_change_is_there() -> None:
     for key in app._FIXED:
         section, name = key.split(".")
         assert name in getattr(Settings(), section).__struct_fields__
-
-
-# The first owner.
-
-
-async def test_the_first_token_may_do_everything_and_is_the_only_one(configured: Set) -> None:
-    settings = configured("store.pepper = ['salt']")
-    token, secret, catalog = await asyncio.to_thread(initialise, settings)
-    credential = parse_secret(secret.reveal())
-    assert credential is not None
-    assert credential.token_id == token.id
-    assert {group for policy in token.policies for group in policy.permission_groups} == {
-        group.id for group in catalog.groups if group.name == "All Permissions"
-    }
-    with pytest.raises(Conflict):
-        await asyncio.to_thread(initialise, settings)

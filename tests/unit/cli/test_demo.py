@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.app import StartError, ready_store
 from gateway.cli.demo import Kept, _first_token, _keep, _lines, _settings
+from gateway.start_error import StartError
+from gateway.store_access import ready_store
 
 SECRET = "zgt_" + "a" * 32 + "_rest"
 

@@ -4,10 +4,10 @@ import pytest
 import typer
 
 from gateway.access.ports import Conflict, NotReplicated, StoreUnavailable
-from gateway.app import StartError
 from gateway.catalog.document import CatalogError
 from gateway.cli.failure import REFUSED, WRONG_USE, told
 from gateway.settings import SettingsError
+from gateway.start_error import StartError
 from gateway.store.embedded import EmbeddedError
 from gateway.store.redis_store import StoreRefused
 

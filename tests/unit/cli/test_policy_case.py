@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.app import policy_root
 from gateway.catalog.document import CatalogError
 from gateway.cli.policy_case import Case, CaseFile, as_fault, judge_cases, read_cases
 from gateway.cli.policy_set import compile_set, read_set
+from gateway.policy_files import policy_root
 from gateway.reason import Reason
 
 CATALOG = compile_set(read_set(""), "/client/v4")

@@ -5,10 +5,10 @@ from shutil import copytree
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.app import policy_root
 from gateway.cli.main import app
 from gateway.cli.policy_check import judge
 from gateway.cli.policy_set import read_set
+from gateway.policy_files import policy_root
 
 BAD_GROUP = 'permission = ["Bill Write"]'
 

@@ -5,10 +5,10 @@ from shutil import copytree
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.app import policy_root
 from gateway.cli.main import app
 from gateway.cli.policy_import import LARGEST, LARGEST_YAML
 from gateway.cli.policy_openapi import GROUPS_KEY
+from gateway.policy_files import policy_root
 
 OPERATIONS = 2000
 

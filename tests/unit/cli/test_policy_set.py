@@ -3,9 +3,9 @@ from shutil import copytree
 
 import pytest
 
-from gateway.app import LARGEST_POLICY_FILE, policy_root
 from gateway.catalog.document import CatalogError, CatalogFault
 from gateway.cli.policy_set import compile_set, read_set, unknown_files
+from gateway.policy_files import LARGEST_POLICY_FILE, policy_root
 from gateway.settings import SettingsError
 
 

@@ -5,8 +5,8 @@ from shutil import copytree
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.app import policy_root
 from gateway.cli.main import app
+from gateway.policy_files import policy_root
 
 CASE = """
 [[case]]

@@ -63,9 +63,9 @@ from unit.telemetry.captured import captured
 
 from gateway.access.compiled import CompiledToken
 from gateway.access.ports import Miss, StoreUnavailable
-from gateway.app import policy_files
 from gateway.catalog.catalog import load_catalog
 from gateway.catalog.target import Target
+from gateway.policy_files import policy_files
 from gateway.proxy.field_line import FieldLine
 from gateway.proxy.ports import ClientSide
 from gateway.reason import Answer, Deny, Limit, Reason, succeed
