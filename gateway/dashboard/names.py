@@ -18,7 +18,7 @@ from gateway.access.compiled import CompiledToken
 from gateway.access.decision import Allow
 from gateway.access.principal import Principal
 from gateway.access.rights import Rights
-from gateway.catalog.api import Api, Route, Variable
+from gateway.catalog.api import Api, Filter, Route, Variable
 from gateway.catalog.target import Target
 from gateway.proxy.field_line import FieldLine
 from gateway.proxy.header_rules import Client
@@ -60,7 +60,7 @@ class NamedAccount(msgspec.Struct, frozen=True):
 
 
 class Names(msgspec.Struct, frozen=True):
-    """What a token sees. `incomplete`: some list could not be had, for whatever reason."""
+    """What a token sees. `incomplete`: some list could not be had, or not all of it, for whatever reason."""
 
     zones: tuple[NamedZone, ...]
     accounts: tuple[NamedAccount, ...]
@@ -92,6 +92,14 @@ class _OwnHead(msgspec.Struct, frozen=True):
     expects_continue: bool = False
 
 
+class _List(msgspec.Struct, frozen=True, eq=False):
+    """A list of an API's: where it is, and where it says what its items are."""
+
+    api: Api
+    path: tuple[bytes, ...]
+    cut: Filter
+
+
 class ResourceNames:
     """Asks the lists of all served APIs."""
 
@@ -111,9 +119,13 @@ class ResourceNames:
         self._lists = lists
         self._zone_names = zone_names
         self._admission = admission
-        lists_of_all = [(route, route.filter) for route in routes if route.filter and _path(route) is not None]
-        self._zones = [route for route, cut in lists_of_all if cut.zone == _ITSELF]
-        self._accounts = [route for route, cut in lists_of_all if not cut.zone and cut.account == _ITSELF]
+        lists_of_all = [
+            _List(route.api, path, route.filter)
+            for route in routes
+            if route.filter and (path := _path(route)) is not None
+        ]
+        self._zones = [each for each in lists_of_all if each.cut.zone == _ITSELF]
+        self._accounts = [each for each in lists_of_all if not each.cut.zone and each.cut.account == _ITSELF]
         self._scheme = scheme.encode("ascii")
         self._clock = clock
         self._kept: dict[str, tuple[CompiledToken, float, Names]] = {}
@@ -125,23 +137,21 @@ class ResourceNames:
         if kept is not None and kept[0] is token and self._clock() < kept[1]:
             return kept[2]
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                (route, group.create_task(self._items(route, principal, visit)))
-                for route in (*self._accounts, *self._zones)
+            asked = [
+                (each, group.create_task(self._items(each, principal, visit)))
+                for each in (*self._accounts, *self._zones)
             ]
         accounts: dict[str, str] = {token.owner.id: token.owner.id} if token.owner.kind is OwnerKind.ACCOUNT else {}
         zones: dict[tuple[str, str], NamedZone] = {}
-        incomplete = not tasks
-        for route, task in tasks:
-            items = task.result()
-            if items is None:
-                incomplete = True
-                continue
+        is_whole = bool(asked)
+        for each, task in asked:
+            items, is_all = task.result()
+            is_whole &= is_all
             for item in items:
-                if route in self._zones:
-                    zone = _zone(route, item)
+                if each.cut.zone:
+                    zone = _zone(each, item)
                     zones[zone.api, zone.id] = zone
-                account = _account(route, item)
+                account = _account(each.cut, item)
                 if account is not None and (account.id not in accounts or account.name != account.id):
                     accounts[account.id] = account.name
         await self._add_named(token, zones, accounts)
@@ -150,7 +160,7 @@ class ResourceNames:
             accounts=tuple(
                 NamedAccount(*pair) for pair in sorted(accounts.items(), key=lambda pair: (pair[1], pair[0]))
             ),
-            incomplete=incomplete,
+            incomplete=not is_whole,
         )
         self._keep(token, found)
         return found
@@ -162,7 +172,7 @@ class ResourceNames:
         rights, ceiling = token.rights, token.ceiling
         for account in (*rights.accounts, *rights.zones_of):
             accounts.setdefault(account, account)
-        apis = {route.api.name: route.api for route in self._zones}
+        apis = {each.api.name: each.api for each in self._zones}
         named = sorted({_plain(name) for name in rights.zones})
         missing = [
             (api, zone)
@@ -190,39 +200,46 @@ class ResourceNames:
             del self._kept[next(iter(self._kept))]
         self._kept[token.id] = token, now + (_KEPT_INCOMPLETE if found.incomplete else _KEPT), found
 
-    async def _items(self, route: Route, principal: Principal, visit: Visit) -> list[dict[str, Any]] | None:
-        """The items of a list; None where it cannot be had."""
-        path = _path(route)
-        cut = route.filter
-        if path is None or cut is None:
-            return None
-        found: list[msgspec.Raw] = []
+    async def _items(self, of: _List, principal: Principal, visit: Visit) -> tuple[list[dict[str, Any]], bool]:
+        """The items of a list, as far as they can be had, and whether these are all."""
+        pages, found = of.cut.pages, list[dict[str, Any]]()
         for number in range(1, _MOST_PAGES + 1):
-            query = None if cut.pages is None else f"{cut.pages[0]}={number}&{cut.pages[1]}={_PER_PAGE}".encode("ascii")
-            allow = self._admission.decide(principal, "GET", Target(path, query), visit.address)
-            if not isinstance(allow, Allow):
+            query = None if pages is None else f"{pages[0]}={number}&{pages[1]}={_PER_PAGE}".encode("ascii")
+            page = await self._page(of, Target(of.path, query), principal, visit)
+            if page is None:
+                return found, False
+            items, last = page
+            found += items
+            if pages is None or last is None or number >= last:
+                return found, True
+        return found, False
+
+    async def _page(
+        self, of: _List, target: Target, principal: Principal, visit: Visit
+    ) -> tuple[list[dict[str, Any]], int | None] | None:
+        """The items of a page, and how many pages there are (None: it does not say); None: it cannot be had."""
+        allow = self._admission.decide(principal, "GET", target, visit.address)
+        if not isinstance(allow, Allow):
+            return None
+        answer = await self._lists.answer(
+            allow,
+            _OwnHead(visit.head.host),
+            Client((visit.ip or "unknown").encode("ascii"), self._scheme, trusted=False),
+            visit.request_id.encode("ascii"),
+            partial(self._admission.again, allow, "GET", visit.address),
+        )
+        if isinstance(answer, Deny):
+            return None
+        try:
+            if answer.status != HTTPStatus.OK:
                 return None
-            answer = await self._lists.answer(
-                allow,
-                _OwnHead(visit.head.host),
-                Client((visit.ip or "unknown").encode("ascii"), self._scheme, trusted=False),
-                visit.request_id.encode("ascii"),
-                partial(self._admission.again, allow, "GET", visit.address),
-            )
-            if isinstance(answer, Deny):
-                return None
-            try:
-                if answer.status != HTTPStatus.OK:
-                    return None
-                body = read_list(answer.body, cut.items)
-                found += body.items
-            except msgspec.DecodeError:
-                return None
-            finally:
-                answer.place.empty()
-            if cut.pages is None or body.pages is None or number >= body.pages:
-                break
-        return [item for raw in found if isinstance(item := msgspec.json.decode(raw), dict)]
+            body = read_list(answer.body, of.cut.items)
+            items = [item for raw in body.items if isinstance(item := msgspec.json.decode(raw), dict)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # an item is read here for the first time
+            return None
+        finally:
+            answer.place.empty()
+        return items, body.pages
 
 
 def _plain(zone: str) -> str:
@@ -243,21 +260,20 @@ def _path(route: Route) -> tuple[bytes, ...] | None:
     return tuple(_ANY_SERVER if isinstance(part, Variable) else part for part in route.template)
 
 
-def _zone(route: Route, item: Mapping[str, Any]) -> NamedZone:
-    api = route.api
+def _zone(of: _List, item: Mapping[str, Any]) -> NamedZone:
+    api = of.api
     at = api.resolver.name if api.resolver is not None and api.resolver.name else ("name",)
     zone_id, name = str(item.get("id", "")), item.get(at[-1])
     if api.zone_key == "dns-name":
         zone_id = zone_id.removesuffix(".")
     shown = name.removesuffix(".") if isinstance(name, str) and name else zone_id
-    account = _account(route, item)
+    account = _account(of.cut, item)
     return NamedZone(zone_id, shown or zone_id, account.id if account is not None else "", api.name)
 
 
-def _account(route: Route, item: Mapping[str, Any]) -> NamedAccount | None:
+def _account(cut: Filter, item: Mapping[str, Any]) -> NamedAccount | None:
     """The account that `item` is, or that it names."""
-    cut = route.filter
-    if cut is None or not cut.account:
+    if not cut.account:
         return None
     holder: object = item
     for key in cut.account[:-1]:

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
-from gateway.store.failure import mapped
+from gateway.store.failure import NONSENSE, meaning
 from gateway.store.redis_store import RedisStore
 from gateway.tokens.rate import Grant, Rate, worth
 
@@ -81,15 +81,14 @@ class Buckets:
                 words = (ask.rate.requests, ask.rate.period, ask.wanted, worth(ask.rate, ask.unused))
                 pipe.eval(_SETTLE, 1, keys.rate_key(ask.token_id), *words)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
-        return [await _read(reply) for reply in replies]
+        return [_read(reply) for reply in replies]
 
 
-async def _read(reply: Any) -> Grant | StoreUnavailable:  # noqa: ANN401 - redis-py's
+def _read(reply: Any) -> Grant | StoreUnavailable:  # noqa: ANN401 - redis-py's
+    if isinstance(reply, Exception):
+        return meaning(reply, changes=True)
     try:
-        async with mapped(changes=True):
-            if isinstance(reply, Exception):
-                raise reply
-            count, left, lack, wait = reply
-            return Grant(int(count), int(left), float(lack), float(wait))
-    except StoreUnavailable as error:
-        return error
+        count, left, lack, wait = reply
+        return Grant(int(count), int(left), float(lack), float(wait))
+    except NONSENSE as error:
+        return meaning(error, changes=True)

@@ -7,7 +7,7 @@ from gateway.store import keys
 from gateway.store.redis_store import RedisStore
 
 SOON: Final = 7 * 86400
-"""Seconds."""
+"""Seconds before its end: a token ends soon then."""
 MOST_OWNERS: Final = 100
 """Those that were made first have a number of their own; all others have one together."""
 OTHERS: Final = "other"

@@ -9,6 +9,7 @@ import structlog
 
 from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
+from gateway.store.ending import SOON
 from gateway.store.failure import is_cancelled
 from gateway.store.redis_store import RedisStore
 from gateway.tokens.news import Event, Tell, news_of
@@ -16,8 +17,6 @@ from gateway.tokens.token import Status, Token
 
 log = structlog.get_logger(__name__)
 
-SOON: Final = 7 * 86400
-"""Seconds before its end."""
 _INTERVAL: Final = 600.0
 _RETRY: Final = 5.0
 """Seconds to the next look where the store did not answer: it may only just begin."""

@@ -144,6 +144,14 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def meaning(error: BaseException, *, changes: bool = False) -> StoreUnavailable:
+    """What `error`, redis-py's or of an answer that cannot be read, means to us: see `mapped`."""
+    nothing_written = isinstance(error, (ClientGoneError, CrowdedError)) or _code(error) in _DID_NOT_RUN
+    found = StoreUnavailable(explain(error), outcome_unknown=changes and not nothing_written)
+    found.__cause__ = error
+    return found
+
+
 @asynccontextmanager
 async def mapped(*, changes: bool = False) -> AsyncIterator[None]:
     """No error of redis-py gets out: it is a StoreUnavailable, caused by it.
@@ -154,5 +162,4 @@ async def mapped(*, changes: bool = False) -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError, *NONSENSE) as error:
-        nothing_written = isinstance(error, (ClientGoneError, CrowdedError)) or _code(error) in _DID_NOT_RUN
-        raise StoreUnavailable(explain(error), outcome_unknown=changes and not nothing_written) from error
+        raise meaning(error, changes=changes) from error

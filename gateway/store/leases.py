@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 NAME: Final = "default"
 """Of the limit, in `Ratelimit` and `Ratelimit-Policy`, as Cloudflare calls its own."""
+_NAME: Final = NAME.encode("ascii")
 LASTS: Final = 5.0
 """Seconds for which a lease, and what was heard of its bucket, is good."""
 RETRY: Final = 0.25
@@ -168,7 +169,7 @@ class Leases:
         if lease is None or lease.rate != rate or (lease.until == -math.inf and lease.away_since is None):
             return _policy(rate)  # what did not count may come before anything is known
         full_in = max(0, math.ceil(lease.lack_at + lease.lack - self._clock()))
-        return b'%bRatelimit: "default";r=%d;t=%d\r\n' % (lease.policy, lease.left + lease.rest, full_in)
+        return b'%bRatelimit: "%b";r=%d;t=%d\r\n' % (lease.policy, _NAME, lease.left + lease.rest, full_in)
 
     def _is_still(self, lease: _Lease, rate: Rate) -> bool:
         """Whether the token, read once more, has the limits that it had."""

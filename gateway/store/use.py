@@ -5,7 +5,7 @@ that.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -15,7 +15,7 @@ import structlog
 
 from gateway.access.ports import StoreUnavailable
 from gateway.store import keys
-from gateway.store.failure import is_cancelled, mapped
+from gateway.store.failure import is_cancelled, meaning
 from gateway.store.redis_store import RedisStore
 from gateway.tokens.timestamp import format_timestamp
 
@@ -229,13 +229,13 @@ class Uses:
         failure = None
         for (token_id, gathered), reply in zip(batch, replies, strict=True):
             if isinstance(reply, Exception):
-                meaning = await _meaning(reply)
-                if meaning.outcome_unknown:  # of this token alone: what it has in the store is not ours
+                why = meaning(reply, changes=True)
+                if why.outcome_unknown:  # of this token alone: what it has in the store is not ours
                     self._drop(gathered)
-                    log.warning("use of a token not written", token=token_id, error=str(meaning))
+                    log.warning("use of a token not written", token=token_id, error=str(why))
                 else:
                     waiting[token_id] = gathered
-                    failure = meaning
+                    failure = why
         return failure
 
     async def _send(self, batch: Sequence[tuple[str, _Gathered]]) -> list[Any]:
@@ -285,13 +285,8 @@ class Uses:
 
     async def use(self, token_id: str) -> Use:
         """What is known of a token's use; what was not written yet is not in it. Never raises."""
-        try:
-            async with self._store.using() as clients:
-                reader: Any = clients.reader
-                found: dict[bytes, bytes] = await reader.hgetall(keys.use_key(token_id))
-        except StoreUnavailable as error:
-            log.warning("use of a token not read", token=token_id, error=str(error))
-            return Use()
+        key = keys.use_key(token_id)
+        found: dict[bytes, bytes] = await self._read(token_id, lambda reader: reader.hgetall(key)) or {}
         requests = []
         for name, value in found.items():
             route, separator, result = name.decode("utf-8", "replace").rpartition(_SEPARATOR)
@@ -306,30 +301,29 @@ class Uses:
 
     async def days(self, token_id: str, now: float) -> list[DayUse]:
         """How often the token was used on each of the last days, the oldest first. Never raises, as the next."""
-        try:
-            async with self._store.using() as clients:
-                reader: Any = clients.reader
-                found: dict[bytes, bytes] = await reader.hgetall(keys.use_days_key(token_id))
-        except StoreUnavailable as error:
-            log.warning("use of a token not read", token=token_id, error=str(error))
-            found = {}
+        key = keys.use_days_key(token_id)
+        found: dict[bytes, bytes] = await self._read(token_id, lambda reader: reader.hgetall(key)) or {}
         days = (_day(now - ago * _DAY) for ago in reversed(range(DAYS)))
         return [DayUse(day, *(_number(found.get(f"{day}|{name}".encode())) or 0 for name in _SUMS)) for day in days]
 
     async def refused(self, token_id: str) -> list[RefusedUse]:
         """The last requests that were refused to the token, the newest first."""
-        try:
-            async with self._store.using() as clients:
-                reader: Any = clients.reader
-                found: list[bytes] = await reader.lrange(keys.use_refused_key(token_id), 0, -1)
-        except StoreUnavailable as error:
-            log.warning("use of a token not read", token=token_id, error=str(error))
-            return []
+        key = keys.use_refused_key(token_id)
+        found: list[bytes] = await self._read(token_id, lambda reader: reader.lrange(key, 0, -1)) or []
         refused = []
         for raw in found:
             with suppress(msgspec.MsgspecError, UnicodeDecodeError):
                 refused.append(_decoder.decode(raw))
         return refused
+
+    async def _read(self, token_id: str, ask: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401 - redis-py's
+        """What the store answers to `ask` of its reader; None where it does not, with a line in the log."""
+        try:
+            async with self._store.using() as clients:
+                return await ask(clients.reader)
+        except StoreUnavailable as error:
+            log.warning("use of a token not read", token=token_id, error=str(error))
+            return None
 
 
 def _day(now: float) -> str:
@@ -345,12 +339,3 @@ def _sums(gathered: _Gathered) -> tuple[int, int]:
 
 def _number(value: object) -> int | None:
     return int(value) if isinstance(value, bytes) and value.isdigit() else None
-
-
-async def _meaning(reply: Exception) -> StoreUnavailable:
-    """What one command's error means, as if it had been the only one."""
-    try:
-        async with mapped(changes=True):
-            raise reply
-    except StoreUnavailable as error:
-        return error

@@ -35,7 +35,7 @@ middle, and what reads the log might make two of it.
 """
 _LINE: Final = (
     b'{"request_id":"%b",%b"path":%b,"milliseconds":%.1f,"upstream_milliseconds":%b,"bytes_in":%d,"bytes_out":%d,'
-    b'%b,%b%b%b.%06dZ"}\n'
+    b'%b,%b%b.%06dZ"}\n'
 )
 _SERVER_ERROR: Final = 500
 _SECRET: Final = re.compile(LOOKS_SECRET.pattern.encode("ascii"))
@@ -148,12 +148,15 @@ class AccessLog:
                     del shown["path"]
                 log.info("request", **shown)
             return
-        tail, traced, hides_path = self._tail, self._spans is not None, redaction.hides_path
+        traced, hides_path = self._spans is not None, redaction.hides_path
+        second, tail = -1, b""
         lines = []
         for each, kind in ended:
             method, api, route, token, reason, address, status, owner, upstream, allowed = kind
             at, seconds = each.ended_at, each.upstream_seconds
-            second = int(at)
+            if int(at) != second:
+                second = int(at)
+                tail = self._tail + _second(second)
             lines.append(
                 _LINE
                 % (
@@ -167,7 +170,6 @@ class AccessLog:
                     _alike_in_json(method, api, route, reason, status, upstream, allowed),
                     _whose_in_json(token, owner, address),
                     tail,
-                    _second(second),
                     (at - second) * 1e6,
                 )
             )
@@ -231,14 +233,16 @@ def _decision(reason: Reason | None, *, allowed: bool) -> str | None:
 
 def _path_in_json(path: bytes | None) -> bytes:
     """A path that was judged holds nothing that JSON would escape (RFC 3986 3.3)."""
-    return b"null" if path is None else b'"%b"' % _shown_path(path)
+    if path is None:
+        return b"null"
+    return b'"%b"' % (_shown_path(path) if len(path) > LONGEST_PATH or b"zg" in path else path)
 
 
 def _shown_path(path: bytes) -> bytes:
     """Of a long path its beginning, of a secret in it the id."""
     if len(path) > LONGEST_PATH:
         path = path[:LONGEST_PATH] + b"..."
-    return _SECRET.sub(rb"\1_...", path) if b"zg" in path else path
+    return _SECRET.sub(rb"\1_...", path)
 
 
 def _on_console(each: Ended, kind: Kind) -> dict[str, Any]:

@@ -91,9 +91,9 @@ class Clock:
 
 
 def asking(
-    pages: dict[str, Any], clock: Clock | None = None, spoken: SpokenNames | None = None
+    pages: dict[str, Any] | Lists, clock: Clock | None = None, spoken: SpokenNames | None = None
 ) -> tuple[ResourceNames, Lists]:
-    lists = Lists(pages)
+    lists = pages if isinstance(pages, Lists) else Lists(pages)
     store = MemoryTokenStore().hold(token(EVERYTHING))
     routes = CATALOG.public.routes
     return (
@@ -149,6 +149,26 @@ async def test_all_pages_are_asked_for() -> None:
     ]
 
 
+async def test_of_a_list_that_breaks_off_its_beginning_is_told_and_that_it_is_not_all() -> None:
+    class BreakingOff(Lists):
+        async def answer(self, allow: Allow, *others: Any) -> Passed | Deny:
+            second = allow.target.query == b"page=2&per_page=1000"
+            return Deny(reason=Reason.UPSTREAM_TIMEOUT) if second else await super().answer(allow, *others)
+
+    items = [{**ALPHA, "id": f"{number:032x}"} for number in range(1001)]
+    names, _ = asking(BreakingOff({ZONES: items, ACCOUNTS: [], POWERDNS: []}))
+    found = await names.seen_by(everybody(), visit())
+    assert (len(found.zones), found.incomplete) == (1000, True)
+
+
+async def test_of_a_list_without_an_end_so_many_pages_are_asked_for() -> None:
+    endless = {"result": [ALPHA], "result_info": {"page": 1, "per_page": 1, "total_count": 99, "total_pages": 99}}
+    names, lists = asking({ZONES: endless, ACCOUNTS: [], POWERDNS: []})
+    found = await names.seen_by(everybody(), visit())
+    assert (len(found.zones), found.incomplete) == (1, True)
+    assert sum(path == ZONES for path, _ in lists.asked) == 50
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -156,6 +176,8 @@ async def test_all_pages_are_asked_for() -> None:
         pytest.param(Passed(403, b"", b"{}", NO_ROOM), id="the upstream refuses"),
         pytest.param(b"not JSON", id="no JSON"),
         pytest.param({"result": {}}, id="no list"),
+        pytest.param(b'{"result": [{"id": 1e999}]}', id="a number that nobody can hold"),
+        pytest.param(b'{"result": [{"id": "\xff"}]}', id="no UTF-8"),
     ],
 )
 async def test_a_list_that_cannot_be_had_is_left_out_and_that_is_said(page: Any) -> None:

@@ -8,7 +8,8 @@ from support.records import NOW, token
 from support.store_contract import BY, numbered, read
 
 from gateway.access.ports import Action, StoreUnavailable
-from gateway.store.ending_news import SOON, EndingNews
+from gateway.store.ending import SOON
+from gateway.store.ending_news import EndingNews
 from gateway.store.redis_store import RedisStore
 from gateway.tokens.news import Event, News
 from gateway.tokens.token import Status
