@@ -25,7 +25,7 @@ from gateway.admin.audit import DeniedCalls
 from gateway.admin.explain import Explainer
 from gateway.admin.leaked import LeakedTokens
 from gateway.admin.openapi import OpenApiPage, describe
-from gateway.admin.token_api import UserTokenApi
+from gateway.admin.token_api import TokenApi
 from gateway.catalog.api import Api
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.document import CatalogError
@@ -361,7 +361,7 @@ class Gateway:
         self._webhook = Webhook(settings.notify.webhook)
         self._ending = EndingNews(store, self._webhook.tell, time.time, lambda: self._webhook.has_room)
         leaked = LeakedTokens(store, self._lookup, peppers, time.time, self._webhook.tell)
-        token_api = UserTokenApi(
+        token_api = TokenApi(
             store,
             catalog.groups,
             trail=AuditTrail(store),
@@ -468,6 +468,8 @@ class Gateway:
                 "zonegate_store_losses": counts.losses,
                 "zonegate_unknown_tokens": counts.unknown,
                 "zonegate_guesses_limited": counts.limited,
+                "zonegate_limit_leases": self._leases.asked,
+                "zonegate_limit_leases_failed": self._leases.failed,
                 "zonegate_uses_dropped": self._uses.dropped,
                 "zonegate_spans_lost": self._spans.lost if self._spans is not None else 0,
             }

@@ -185,6 +185,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Set on a refusal, for logs and counters."""
 
 
+READS: Final = ("GET", "HEAD")
+"""The methods that change nothing: what a page of ours answers."""
 JSON_FIELDS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 _encoder: Final = msgspec.json.Encoder()
 

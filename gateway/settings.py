@@ -1,8 +1,8 @@
 """`zonegate.toml` and the environment, read once into frozen structs (DESIGN 3).
 
-Every key has a default. An unknown key, a wrong type or an unreadable file is a `SettingsError`: one line that names
-the key and where it was set. Keys that a later version gives life to are known, and refused unless they hold their
-default: a setting that does nothing would be believed.
+Every key has a default, and what stands below it is its line in `docs/settings.md`. An unknown key, a wrong type or an
+unreadable file is a `SettingsError`: one line that names the key and where it was set. Keys that a later version gives
+life to are known, and refused unless they hold their default: a setting that does nothing would be believed.
 """
 
 import os
@@ -49,7 +49,9 @@ class ListenTls(_Section, frozen=True):
     """Files of certificate and key (PEM), both or none."""
 
     cert: str = ""
+    """The certificate and its chain (PEM); empty: no TLS."""
     key: str = ""
+    """Its key (PEM), without a password."""
 
 
 class Listen(_Section, frozen=True):
@@ -58,67 +60,99 @@ class Listen(_Section, frozen=True):
     """
 
     host: str = "127.0.0.1"
+    """The address of the port: `"0.0.0.0"` for all IPv4 ones of the machine, `"::"` for all IPv6 ones."""
     port: Port = 8080
+    """Where clients come in; 0: on the Unix socket alone."""
     unix: str = ""
+    """The path of a Unix socket; empty: none."""
     workers: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Processes that serve: one for each core that is to be used."""
     prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/client/v4"
+    """Where the token API is, and what clients' base URL ends with."""
     token_api: bool = True
+    """Whether the token API is served here too; `admin` always has it."""
     trusted_proxies: tuple[str, ...] = ()
+    """Networks (`"10.0.0.0/8"`, `"unix"`) whose `X-Forwarded-For` or PROXY header is believed; empty: nobody's."""
     proxy_protocol: bool = False
+    """Whether connections from trusted proxies begin with a PROXY header."""
     max_connections: Annotated[int, Meta(ge=1)] = 20000
+    """Clients' connections at once, in each worker."""
     tls: ListenTls = ListenTls()
 
 
 class Admin(_Section, frozen=True):
-    """Where operators come in: health and the token API."""
+    """Where operators come in: dashboard, token API, metrics, health and `/openapi.json`."""
 
     enabled: bool = True
+    """Whether there is such a listener."""
     host: str = "127.0.0.1"
+    """The address of its port. Keep it where only operators come."""
     port: Port = 8081
+    """Its port."""
     allowed_hosts: tuple[str, ...] = ()
+    """Names by which it may be asked for, beside IP addresses and localhost: those that browsers use."""
     tls: ListenTls = ListenTls()
 
 
 class Health(_Section, frozen=True):
-    """A second, harmless door for probes; port 0: off."""
+    """A second, harmless door for probes: `/healthz`, `/readyz`, `/metrics` and nothing else; port 0: off."""
 
     host: str = "127.0.0.1"
+    """The address of its port."""
     port: Port = 0
+    """Its port."""
 
 
 class Authz(_Section, frozen=True):
-    """Forward-auth for other proxies."""
+    """Forward-auth for other proxies: not in this version yet, so that each key has to keep its default."""
 
     host: str = "127.0.0.1"
+    """The address of its port."""
     port: Port = 0
+    """Its port; 0: off."""
     trusted: tuple[str, ...] = ()
+    """Networks that may ask."""
     hand_out_credential: bool = False
+    """Whether an answer holds the upstream's credential."""
 
 
 class Store(_Section, frozen=True):
     """Where the tokens are."""
 
     url: Sensitive = Sensitive("embedded")
+    """`"embedded"`, or where Redis or Valkey is: `redis://`, `rediss://`, `unix://`, `redis+sentinel://`,
+    `redis+cluster://`.
+    """
     data_dir: str = ".zonegate"
+    """Where the embedded one keeps its data."""
     on_outage: Literal["deny", "serve-cached"] = "deny"
+    """Whether tokens that a worker knows go on working while the store is away."""
     stale_grace: Seconds = 30
+    """For how many seconds `"serve-cached"` lets them."""
     write_replicas: Count = 0
+    """How many replicas must have a change before it is answered as made."""
     keep_expired: Count = 90
+    """Days after which an expired token leaves the store."""
     pepper: tuple[Sensitive, ...] = ()
+    """Keys for the digests of secrets: the first signs, all verify; empty: plain SHA-256."""
     sentinel_password: Sensitive = Sensitive("")
+    """That of the sentinels; the one in the URL is the servers'."""
 
 
 class Policies(_Section, frozen=True):
     """Where `permission_groups.toml`, `templates.toml` and `apis/` are; empty: the set in the package."""
 
     dir: str = ""
+    """The directory of your own."""
 
 
 class Rate(_Section, frozen=True):
     """Requests in a period of seconds, of each token that has no limits of its own; 0: no limit."""
 
     requests: Annotated[int, Meta(ge=0, le=MOST_REQUESTS)] = 0
+    """How many; 0: no limit."""
     period: Annotated[int, Meta(ge=1, le=LONGEST_PERIOD)] = 300
+    """In how many seconds."""
 
     @property
     def of_a_token(self) -> TokenRate | None:
@@ -131,51 +165,72 @@ class Limits(_Section, frozen=True):
 
     rate: Rate = Rate()
     header_timeout: Seconds = 10
+    """For a request's head to arrive, and for a connection's first byte."""
     keepalive_timeout: Seconds = 75
+    """Between two requests of a connection."""
     body_idle_timeout: Seconds = 60
+    """For the next piece of a client's body, and for a client to take the next of its answer."""
     max_body: Count = 104857600
+    """The largest body of a request; 0: no limit."""
     connect_timeout: Seconds = 2
+    """For a connection to an upstream."""
     response_timeout: Seconds = 60
+    """For the first byte of an upstream's answer, and for the next of one that has a length."""
     drain_timeout: Seconds = 20
+    """For what is under way when the gateway ends, or has read its settings anew."""
 
 
 class Log(_Section, frozen=True):
     """What is logged, and how; to standard error."""
 
     format: Literal["auto", "console", "json"] = "auto"
+    """`"auto"`: console on a terminal, else JSON."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged; requests are `info`."""
     access: bool = True
+    """Whether each request is a line."""
     access_sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """The share of requests that went well which are; refused and failed ones always are."""
     redact: tuple[Literal["address", "owner", "path", "token"], ...] = ()
+    """What is left out of the lines of requests and of spans."""
 
 
 class Audit(_Section, frozen=True):
     """How much of the audit is kept: days, entries."""
 
     max_age: Annotated[int, Meta(ge=1, le=36500)] = 400
+    """Days."""
     max_entries: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1000000
+    """Entries of changes, and as many of refused calls."""
 
 
 class Notify(_Section, frozen=True):
     """Who is told that a token was rolled, has leaked, or ends within 7 days: a URL that takes a POST of JSON."""
 
     webhook: Sensitive = Sensitive("")
+    """`https://…`, or `http://` on this machine; empty: nobody."""
 
 
 class UpstreamCredential(_Section, frozen=True):
     """What is put in the place of the client's credential."""
 
     header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")] = "Authorization"
+    """The field that the upstream reads its credential from."""
     value: Sensitive = Sensitive("")
+    """What is put into it, word for word; empty: nothing."""
 
 
 class UpstreamTls(_Section, frozen=True):
     """For https targets: whether to verify, our own authority, our own certificate (PEM files)."""
 
     verify: bool = True
+    """Whether the upstream's certificate is checked."""
     ca: str = ""
+    """The authority that it is checked against (PEM); empty: the system's."""
     cert: str = ""
+    """A certificate of ours to show (PEM)."""
     key: str = ""
+    """Its key (PEM); empty: in the same file."""
 
 
 class Target(NamedTuple):
@@ -190,12 +245,18 @@ class Upstream(_Section, frozen=True):
     """Where an API is, and how the gateway logs in to it."""
 
     targets: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """`http://host[:port]` or `https://…`, several of one API."""
     base_path: str = ""
+    """What stands in the place of the API's prefix on the way up."""
     host: str = ""
+    """The `Host` that is sent; empty: the target's own."""
     credential: UpstreamCredential = UpstreamCredential()
     pass_headers: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")], ...] = ()
+    """Fields to let through of those that stay behind otherwise (cookies, forwarding, method overrides)."""
     max_connections: Annotated[int, Meta(ge=1)] = 256
+    """To each target, from each worker."""
     idle_timeout: Seconds = 30
+    """Seconds after which an idle connection is closed."""
     tls: UpstreamTls = UpstreamTls()
 
     @property

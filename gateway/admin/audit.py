@@ -15,7 +15,7 @@ from gateway.server.ports import Refused
 from gateway.store.audit import AuditEntry, AuditPage, AuditQuery
 from gateway.tokens.permission_group import PermissionGroups
 from gateway.tokens.representation import show_token
-from gateway.tokens.secret import LOOKS_SECRET
+from gateway.tokens.secret import without_secrets
 from gateway.tokens.timestamp import format_timestamp
 from gateway.tokens.token import SCHEMA, Token
 
@@ -243,5 +243,5 @@ class DeniedCalls:
 
 def _shown_path(target: Target) -> str:
     """The path, without a secret that somebody put into it, and no longer than it need be."""
-    path = LOOKS_SECRET.sub(r"\1_...", target.path.decode("ascii"))
+    path = without_secrets(target.path.decode("ascii"))
     return path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + "..."

@@ -16,13 +16,12 @@ from gateway import __version__
 from gateway.admin import wire
 from gateway.admin.query import LEAST_PER_PAGE, MOST_ENTRIES, MOST_PER_PAGE
 from gateway.catalog.api import Route, Variable
-from gateway.reason import JSON_FIELDS, REFUSALS, Answer, Deny, Reason
+from gateway.reason import JSON_FIELDS, READS, REFUSALS, Answer, Deny, Reason, refuse
 from gateway.server.ports import Pages
 from gateway.tokens.grammar import Grammar
 from gateway.tokens.owner import OwnerKind
 
 PATH: Final = b"/openapi.json"
-_METHODS: Final = ("GET", "HEAD")
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (
     Reason.BAD_REQUEST,
@@ -119,6 +118,39 @@ _IF_MATCH: Final = Parameter(
     "Change it only if it still is the one of this ETag",
     "header",
 )
+
+_ZONE: Final = "023e105f4ecef8ad9ca31a8372d0c353"
+_ACCOUNT: Final = "eb78d65290b24279ba6f44721b3ea3c4"
+_DNS_WRITE: Final = "4755a26eedb94da69e1066d98aa820be"
+_POLICY: Final[Schema] = {
+    "effect": "allow",
+    "permission_groups": [{"id": _DNS_WRITE, "name": "DNS Write"}],
+    "resources": {f"com.cloudflare.api.account.zone.{_ZONE}": "*"},
+}
+_EXAMPLES: Final[Mapping[type, Schema]] = MappingProxyType(
+    {
+        wire.TokenBody: {
+            "name": "certbot",
+            "policies": [_POLICY],
+            "condition": {"request_ip": {"in": ["192.0.2.0/24", "2001:db8::/48"]}},
+            "limits": {"requests": 1200, "period": 300},
+        },
+        wire.RollBody: {"overlap": 3600},
+        wire.LeakedBody: {"secrets": [f"zgt_{'0' * 32}_{'0' * 49}"]},
+        wire.ExplainBody: {"method": "POST", "path": f"{{prefix}}/zones/{_ZONE}/dns_records", "ip": "192.0.2.7"},
+        wire.OwnerBody: {
+            "name": "Team DNS",
+            "kind": "account",
+            "id": _ACCOUNT,
+            "policies": [
+                _POLICY
+                | {"resources": {f"com.cloudflare.api.account.{_ACCOUNT}": {"com.cloudflare.api.account.zone.*": "*"}}}
+            ],
+        },
+        wire.ZoneBody: {"account": _ACCOUNT, "name": "example.com"},
+    }
+)
+"""What a body may look like, by its type."""
 
 OPERATIONS: Final[Mapping[str, Described]] = MappingProxyType(
     {
@@ -280,7 +312,7 @@ def describe(routes: Iterable[Route], prefix: str, cookie: str) -> dict[str, Any
 def _operation(path: str, method: str, route: Route, row: Described, named: Mapping[int, Schema]) -> Schema:
     who = path.split("/")[1]
     needs = " or ".join(route.permissions)
-    changes = method not in _METHODS
+    changes = method not in READS
     reasons = (*_ALWAYS, *((Reason.CROSS_SITE,) if changes else ()), *row.reasons)
     shown: Schema = {
         "operationId": route.operation if who == "zonegate" else f"{who}-{route.operation}",
@@ -291,7 +323,12 @@ def _operation(path: str, method: str, route: Route, row: Described, named: Mapp
         "security": [{"token": []}, {"session": [], "csrf": []} if changes else {"session": []}],
     }
     if row.takes is not None:
-        content = {"application/json": {"schema": named[id(row.takes)]}}
+        prefix = route.text.removesuffix(path)
+        example = {
+            name: value.replace("{prefix}", prefix) if isinstance(value, str) else value
+            for name, value in _EXAMPLES[row.takes].items()
+        }
+        content = {"application/json": {"schema": named[id(row.takes)], "example": example}}
         shown["requestBody"] = {"required": row.body_required, "content": content}
     return shown
 
@@ -365,7 +402,14 @@ def _refusal() -> Schema:
         "messages": messages,
         "result": {"type": "null"},
     }
-    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
+    example = msgspec.json.decode(refuse(Deny(reason=Reason.FORBIDDEN)).body)
+    return {
+        "type": "object",
+        "required": list(properties),
+        "properties": properties,
+        "additionalProperties": False,
+        "examples": [example],
+    }
 
 
 class OpenApiPage:
@@ -379,6 +423,6 @@ class OpenApiPage:
         """See `Pages.answer`."""
         if path != PATH:
             return await self._others.answer(method, path)
-        if method not in _METHODS:
-            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_METHODS)
+        if method not in READS:
+            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=READS)
         return Answer(status=200, fields=JSON_FIELDS, body=self._body)

@@ -44,7 +44,7 @@ class OwnerApi:
         clock: Callable[[], float],
         randomness: Randomness,
     ) -> None:
-        """`apis`: names of all APIs; the rest as `UserTokenApi` has it."""
+        """`apis`: names of all APIs; the rest as `TokenApi` has it."""
         self._store = store
         self._groups = groups
         self._authority = authority

@@ -75,7 +75,7 @@ class UseReader(Protocol):
         """All that is known of one token's use."""
 
 
-class UserTokenApi:
+class TokenApi:
     """The `TokenApi` of production."""
 
     def __init__(  # noqa: PLR0913 - what it asks, and what it needs to make a token

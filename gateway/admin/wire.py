@@ -66,16 +66,18 @@ _Networks = Annotated[tuple[str, ...], Meta(max_length=MOST_NETWORKS)]
 
 
 class RequestIp(_Object, frozen=True, rename={"in_": "in"}):
-    """Networks (CIDR) from which a token works, or does not."""
+    """Networks (CIDR) from which a token works, or does not; null, in a body alone, is none."""
 
-    in_: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_NETWORKS)] | msgspec.UnsetType = msgspec.UNSET
-    not_in: _Networks | msgspec.UnsetType = msgspec.UNSET
+    in_: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_NETWORKS)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    not_in: _Networks | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Condition(_Object, frozen=True):
-    """From where a token works."""
+    """From where a token works; null, in a body alone, is from anywhere."""
 
-    request_ip: RequestIp | msgspec.UnsetType = msgspec.UNSET
+    request_ip: RequestIp | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Limits(_Object, frozen=True):

@@ -11,8 +11,9 @@ import typer
 from gateway.catalog.template import Template
 from gateway.cli.address import parse_token, parse_url, url_of
 from gateway.cli.client import TokenApiClient, talk
+from gateway.cli.failure import say
 from gateway.cli.policy_draft import Facts, find_template, needs_user
-from gateway.cli.token_flag import ACCOUNT_OWNED, Flags
+from gateway.cli.token_flag import ACCOUNT_OWNED, Flags, WrongUse
 from gateway.policy_files import build_catalog
 from gateway.settings import Settings, environment, load_settings
 from gateway.tokens.secret import Sensitive
@@ -58,7 +59,27 @@ async def facts_of(api: TokenApiClient, said: Flags, template: Template | None) 
     """What `said` is read by; the caller's user is asked for only if the policies name it."""
     groups = await api.permission_groups()
     user_id = await api.own_user() if needs_user(said, template) else None
-    return Facts(groups=groups, template=template, user_id=user_id)
+    return Facts(groups=groups, template=template, user_id=user_id, zone_ids=await zone_ids_of(api, said))
+
+
+async def zone_ids_of(api: TokenApiClient, said: Flags) -> dict[str, str]:
+    """Ids of the zones that `said` names by their DNS names, where the list at `/zones` knows them. Raises WrongUse.
+
+    With `--api` a name stays what it is, for nobody knows whose list that is; and so it does with a dot at its end.
+    """
+    found = {}
+    for name in dict.fromkeys((*said.zone, *said.except_zone)):
+        if said.api or "." not in name.strip("."):
+            continue
+        ids = None if name.endswith(".") else await api.zones_named(name)
+        if ids is not None and len(ids) > 1:
+            msg = f"--zone {name!r}: {len(ids)} zones have that name: say which by its id: {', '.join(ids)}"
+            raise WrongUse(msg)
+        if ids:
+            found[name] = ids[0]
+        elif ids is not None:
+            say(f"--zone {name!r}: no zone of that name is in the list of zones; it stands as a name, as for PowerDNS")
+    return found
 
 
 def new_id() -> str:

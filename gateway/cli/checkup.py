@@ -13,6 +13,8 @@ import msgspec
 
 from gateway.access.ports import StoreUnavailable
 from gateway.catalog.document import CatalogError
+from gateway.cli.failure import why_not
+from gateway.cli.printable import counted
 from gateway.settings import Settings, SettingsError
 from gateway.start_error import StartError
 from gateway.store.embedded import EmbeddedError
@@ -49,12 +51,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class StoreAnswers(msgspec.Struct, frozen=True):
-    """What the store said. `ahead`: seconds by which our clock is ahead of its, at least; None: it does not tell."""
+    """What the store said. `evicts`: why it may drop tokens, None: it does not; `replicas`: how many it has, None: it
+    does not say; `ahead`: seconds by which our clock is ahead of its (less than 0: behind), at least.
+    """
 
     evicts: str | None
     concerns: tuple[str, ...]
     replicas: int | None
-    ahead: float | None
+    ahead: float
     has_owner: bool
     frozen: bool
 
@@ -75,7 +79,8 @@ def examine(
     except (SettingsError, CatalogError) as error:
         yield Finding("policies", Status.ERROR, str(error), "mend the file that is named; `zonegate policy check`")
     else:
-        yield Finding("policies", Status.OK, f"{len(plan.catalog.public.routes)} routes, {len(plan.catalog.apis)} APIs")
+        routes, apis = counted(len(plan.catalog.public.routes), "route"), counted(len(plan.catalog.apis), "API")
+        yield Finding("policies", Status.OK, f"{routes}, {apis}")
     yield from _store(settings, clock)
     if plan is not None:
         yield from _upstreams(settings, plan)
@@ -218,7 +223,7 @@ def judge_store(answers: StoreAnswers, settings: Settings) -> Iterator[Finding]:
         yield Finding("replicas", Status.ERROR, message, "bring the replicas back, or lower store.write_replicas")
     elif not answers.concerns:
         yield Finding("replicas", Status.OK, "none" if answers.replicas is None else f"{answers.replicas} connected")
-    yield judge_clock(answers.ahead or 0.0)
+    yield judge_clock(answers.ahead)
     if not answers.has_owner:
         yield Finding("owner", Status.WARNING, "there is no first owner yet", "zonegate init")
     if answers.frozen:
@@ -268,7 +273,7 @@ async def _reached(name: str, settings: Settings, plan: "Plan") -> list[Finding]
         except TimeoutError:
             why = f"no connection within {settings.limits.connect_timeout:g} s"
         except OSError as error:
-            why = _why(error)
+            why = why_not(error)
         else:
             writer.transport.abort()
             found.append(Finding("upstream", Status.OK, f"{name}: {text}: {'TLS' if tls else 'connected'}"))
@@ -276,10 +281,3 @@ async def _reached(name: str, settings: Settings, plan: "Plan") -> list[Finding]
         remedy = f"start it, open the way to it, or mend upstreams.{name}.targets" + (" and .tls" if tls else "")
         found.append(Finding("upstream", Status.ERROR, f"{name}: {text}: {why}", remedy))
     return found
-
-
-def _why(error: OSError) -> str:
-    reason = getattr(error, "verify_message", None) or getattr(error, "reason", None)
-    if reason:
-        return str(reason)
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or "no such host"

@@ -5,7 +5,6 @@ not followed: the secret goes to the address that was given, and nowhere else.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TypeVar
@@ -28,7 +27,7 @@ from gateway.cli.answer import (
     ShownToken,
     Verified,
 )
-from gateway.cli.printable import printable
+from gateway.cli.failure import why_not
 from gateway.tokens.permission_group import PermissionGroup, PermissionGroups
 from gateway.tokens.resource import Scope
 from gateway.tokens.secret import Sensitive
@@ -186,6 +185,17 @@ class TokenApiClient:
         info = envelope.result_info or Envelope.Info()
         return AuditPage(tuple(raw), self._read(raw, tuple[ShownEntry, ...]), info.cursor, info.newest)
 
+    async def zones_named(self, name: str) -> list[str] | None:
+        """Ids of the zones of that name, by the list that the API behind the gateway has at `/zones`, as Cloudflare's
+        has; None: it has none for this caller.
+        """
+        try:
+            envelope, _ = await self._ask("GET", f"/zones?name={quote(name, safe='')}")
+            zones = self._read(envelope.result, list[dict[str, Any]])
+        except (Refused, NoAnswer):
+            return None
+        return [zone["id"] for zone in zones if zone.get("name") == name and isinstance(zone.get("id"), str)]
+
     async def own_user(self) -> str | None:
         """The id of the user whom the caller's token belongs to; None when it, or what it asks for, is an account's."""
         if self._account is not None:
@@ -252,7 +262,7 @@ class TokenApiClient:
             case aiohttp.ClientSSLError():
                 why = "no TLS to agree on: see whether ZONEGATE_URL begins with https:// rightly"
             case aiohttp.ClientConnectorError(os_error=cause):
-                why = f"no connection ({_why(cause)}): start the gateway with zonegate serve, or set ZONEGATE_URL"
+                why = f"no connection ({why_not(cause)}): start the gateway with zonegate serve, or set ZONEGATE_URL"
             case _:
                 unknown = "; whether it was done is unknown" if method in _CHANGES else ""
                 why = f"the connection broke off{unknown}: see whether ZONEGATE_URL is the gateway's base URL"
@@ -262,13 +272,6 @@ class TokenApiClient:
 def tokens_of(account: str | None) -> str:
     """The path of the tokens of the caller's user, or of an account."""
     return "/user/tokens" if account is None else f"/accounts/{quote(account, safe='')}/tokens"
-
-
-def _why(error: OSError) -> str:
-    # asyncio's own text has the address in it as Python writes it; a resolver's numbers are negative.
-    if error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return printable(error.strerror or "the name was not found")
 
 
 @asynccontextmanager

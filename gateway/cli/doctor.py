@@ -12,7 +12,7 @@ import typer
 from gateway.cli.caller import settings_of
 from gateway.cli.checkup import Finding, Status, examine
 from gateway.cli.failure import REFUSED
-from gateway.cli.printable import printable
+from gateway.cli.printable import counted, printable
 from gateway.cli.table import accept_any_text, print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.settings import PLACES, SettingsError, environment, value_files
@@ -40,14 +40,15 @@ def doctor(context: typer.Context, json: Json = False, config: Config = None) ->
     if json:
         print_json({"healthy": healthy, "checks": msgspec.to_builtins(found)})
     else:
-        counted = Counter(finding.status for finding in found)
-        typer.echo(f"{_count(counted[Status.ERROR], 'error')}, {_count(counted[Status.WARNING], 'warning')}.")
+        of_each = Counter(finding.status for finding in found)
+        typer.echo(f"{counted(of_each[Status.ERROR], 'error')}, {counted(of_each[Status.WARNING], 'warning')}.")
     if not healthy:
         raise typer.Exit(REFUSED)
 
 
 def _examined(context: typer.Context, config: Path | None) -> Iterator[Finding]:
-    file = config or context.find_root().obj or next((place for place in PLACES if place.is_file()), None)
+    named = config or context.find_root().obj
+    file = named or next((place for place in PLACES if place.is_file()), None)
     try:
         settings = settings_of(context, config)
     except SettingsError as error:
@@ -55,11 +56,7 @@ def _examined(context: typer.Context, config: Path | None) -> Iterator[Finding]:
         return
     configure_logs(settings.log.format, "error")
     yield Finding("settings", Status.OK, f"{file or 'the defaults'}")
-    yield from examine(settings, file, value_files(config or context.find_root().obj, environment()), time.time)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    yield from examine(settings, file, value_files(named, environment()), time.time)
 
 
 def _print(finding: Finding) -> None:

@@ -1,5 +1,6 @@
 """Errors of commands: one line on standard error, and the exit code."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
@@ -8,6 +9,7 @@ import typer
 
 from gateway.access.ports import Conflict, NotReplicated, StoreUnavailable
 from gateway.catalog.document import CatalogError
+from gateway.cli.printable import printable
 from gateway.settings import SettingsError
 from gateway.start_error import StartError, WorkersFailed
 
@@ -20,6 +22,16 @@ INTERRUPTED: Final = 130
 def say(message: str) -> None:
     """One line on standard error."""
     typer.echo(f"zonegate: {' '.join(message.split())}", err=True)
+
+
+def why_not(error: OSError) -> str:
+    """Why a connection could not be had."""
+    if reason := getattr(error, "verify_message", None) or getattr(error, "reason", None):  # of TLS
+        return printable(str(reason))
+    # asyncio's own text has the address in it as Python writes it; a resolver's numbers are negative.
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return printable(error.strerror or "the name was not found")
 
 
 def fail(message: str, code: int = WRONG_USE) -> NoReturn:

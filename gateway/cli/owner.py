@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from gateway.cli.answer import OwnerAnswer, OwnerName
-from gateway.cli.caller import caller_of, template_of
+from gateway.cli.caller import caller_of, template_of, zone_ids_of
 from gateway.cli.client import TokenApiClient
 from gateway.cli.commands import Commands
 from gateway.cli.failure import fail, help_without_command
@@ -136,6 +136,7 @@ async def _policies(  # noqa: PLR0913, PLR0917 - who asks, and what he said
         groups=await client.permission_groups(),
         template=template_of(context, config, said.template),
         user_id=owner_id if kind == "user" else None,
+        zone_ids=await zone_ids_of(client, said),
     )
     return draft_policies(said, facts)
 

@@ -14,7 +14,7 @@ from gateway.cli.caller import settings_of
 from gateway.cli.failure import REFUSED, told
 from gateway.cli.policy_case import CaseFile, read_cases
 from gateway.cli.policy_set import TESTS, PolicySet, compile_set, read_set, unknown_files
-from gateway.cli.printable import printable
+from gateway.cli.printable import counted, printable
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config, Json
 from gateway.settings import SettingsError
@@ -62,12 +62,8 @@ def _print(policies: PolicySet, errors: list[CatalogFault], warnings: list[Catal
         typer.echo(printable(f"{policies.at(fault)}: {fault.message}"))
     for fault in warnings:
         typer.echo(printable(f"{policies.at(fault)}: warning: {fault.message}"))
-    counts = f"{_counted(len(errors), 'error')}, {_counted(len(warnings), 'warning')}"
+    counts = f"{counted(len(errors), 'error', none='no')}, {counted(len(warnings), 'warning', none='no')}"
     typer.echo(printable(f"{policies.root}: {counts}"), err=bool(errors))
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
 
 
 def judge(policies: PolicySet, prefix: str) -> tuple[list[CatalogFault], list[CatalogFault]]:

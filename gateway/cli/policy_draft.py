@@ -1,7 +1,8 @@
 """The policies that flags and a template make: one a scope, and a deny for the zones left out."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     template: Template | None = None
     user_id: str | None = None
     """There when `needs_user` says so, and the caller's token is a user's."""
+    zone_ids: Mapping[str, str] = MappingProxyType({})
+    """By name, of zones that the flags name so."""
 
 
 class _Reach(msgspec.Struct):
@@ -71,6 +74,7 @@ def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
             f"--template {facts.template.name!r}: say with --permission, and --zone, --account or --user, which rights "
             "its holder may pass on to the tokens that he makes; you must have them yourself"
         )
+    flags = _by_their_ids(flags, facts.zone_ids)
     reach = _reach(flags, facts.user_id)
     given = tuple(reach.of)
     chosen: dict[Scope, dict[str, PermissionGroup]] = {}
@@ -89,6 +93,14 @@ def draft_policies(flags: Flags, facts: Facts) -> list[dict[str, Any]]:
             raise WrongUse(msg)
         policies.append(_policy("deny", chosen[Scope.ZONE], _zones("--except-zone", flags.except_zone)))
     return [policy | {"apis": list(flags.api)} for policy in policies] if flags.api else policies
+
+
+def _by_their_ids(flags: Flags, ids: Mapping[str, str]) -> Flags:
+    return msgspec.structs.replace(
+        flags,
+        zone=tuple(ids.get(name, name) for name in flags.zone),
+        except_zone=tuple(ids.get(name, name) for name in flags.except_zone),
+    )
 
 
 def _policy(effect: str, groups: Iterable[str], resources: Resources) -> dict[str, Any]:

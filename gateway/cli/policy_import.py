@@ -23,7 +23,7 @@ from gateway.cli.policy_openapi import (
     write_api,
 )
 from gateway.cli.policy_set import compile_set, read_set
-from gateway.cli.printable import printable
+from gateway.cli.printable import counted, printable
 from gateway.cli.progress import bar
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config
@@ -147,4 +147,5 @@ def _write(text: str, output: Path | None, *, force: bool) -> None:
 def _tell(found: Imported) -> None:
     for each in found.left_out:
         say(printable(f"left out: {each.method} {each.path}: {each.why}"))
-    say(f"{found.operations} operations: {len(found.routes)} routes; {len(found.left_out) or 'none'} left out")
+    operations, routes = counted(found.operations, "operation"), counted(len(found.routes), "route")
+    say(f"{operations}: {routes}; {len(found.left_out) or 'none'} left out")

@@ -11,7 +11,7 @@ from gateway.cli.caller import settings_of
 from gateway.cli.failure import REFUSED, fail, told
 from gateway.cli.policy_case import CaseFile, as_fault, read_cases
 from gateway.cli.policy_set import TESTS, compile_set, read_set
-from gateway.cli.printable import printable
+from gateway.cli.printable import counted, printable
 from gateway.cli.progress import Told, bar
 from gateway.cli.table import print_json
 from gateway.cli.token_flag import Config, Json
@@ -57,7 +57,7 @@ def try_cases(
         for file, case in failed:
             fault = as_fault(file, case)
             typer.echo(printable(f"{file}:{fault.line}: {fault.message}"))
-        typer.echo(f"{count} cases, {len(failed) or 'none'} failed")
+        typer.echo(f"{counted(count, 'case')}, {len(failed) or 'none'} failed")
     if failed:
         raise typer.Exit(REFUSED)
 

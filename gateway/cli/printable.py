@@ -23,3 +23,8 @@ def printable(text: str) -> str:
     It goes into plain text or `rich.text.Text`; where rich reads markup, `rich.markup.escape` comes on top.
     """
     return "".join(map(_shown, text))
+
+
+def counted(number: int, word: str, none: str = "0") -> str:
+    """`number` with what it counts: "1 route", "2 routes"; `none` in the place of 0."""
+    return f"{number or none} {word}{'' if number == 1 else 's'}"

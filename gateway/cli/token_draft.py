@@ -14,6 +14,7 @@ from gateway.cli.token_flag import Flags, WrongUse
 from gateway.reason import Fault
 from gateway.tokens.condition import parse_network
 from gateway.tokens.permission_group import PermissionGroups
+from gateway.tokens.rate import LONGEST_PERIOD, MOST_REQUESTS
 from gateway.tokens.timestamp import format_timestamp
 from gateway.tokens.token import Draft
 from gateway.tokens.validation import validate_token
@@ -94,7 +95,8 @@ def _limits(body: Body, flags: Flags, now: float) -> Body:
 def _rate(text: str) -> dict[str, int]:
     rate = parse_rate(text)
     if rate is None:
-        msg = f"--limit '{printable(text)}': not a rate, such as {RATE_FORMS} (at most 1000000 requests, 30 days)"
+        most = f"at most {MOST_REQUESTS} requests, {LONGEST_PERIOD // 86400} days"
+        msg = f"--limit '{printable(text)}': not a rate, such as {RATE_FORMS} ({most})"
         raise WrongUse(msg)
     return {"requests": rate.requests, "period": rate.period}
 

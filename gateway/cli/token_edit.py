@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from gateway.cli.refusal import answered, fail_all, unless_changed
 from gateway.cli.table import print_token
 from gateway.cli.token_draft import Body, changed_token, check_change
 from gateway.cli.token_flag import (
+    LIMITS_PANEL,
     Account,
     AllAccounts,
     AllZones,
@@ -37,8 +38,6 @@ from gateway.cli.token_flag import (
     flags,
 )
 from gateway.tokens.permission_group import PermissionGroups
-
-_LIMITS: Final = "From where, when, and how often"
 
 
 async def change_token(api: TokenApiClient, token_id: str, change: Callable[[Body], Body]) -> Answer:
@@ -70,18 +69,20 @@ def edit(  # noqa: PLR0913 - a flag each
         typer.Option(
             "--no-ip",
             help="Drop all networks; --ip, --not-ip beside it begin anew.",
-            rich_help_panel=_LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = False,
     not_before: NotBefore = None,
     expires: Expires = None,
     no_expiry: Annotated[
-        bool, typer.Option("--no-expiry", help="Works without an end.", rich_help_panel=_LIMITS)
+        bool, typer.Option("--no-expiry", help="Works without an end.", rich_help_panel=LIMITS_PANEL)
     ] = False,
     limit: Limit = None,
     no_limit: Annotated[
         bool,
-        typer.Option("--no-limit", help="No rate of its own: the gateway's default, if any.", rich_help_panel=_LIMITS),
+        typer.Option(
+            "--no-limit", help="No rate of its own: the gateway's default, if any.", rich_help_panel=LIMITS_PANEL
+        ),
     ] = False,
     json: Json = False,
     config: Config = None,

@@ -14,7 +14,7 @@ from gateway.cli.rate import FORMS as RATE_FORMS
 
 _RIGHTS: Final = "What it may do"
 _RESOURCES: Final = "On what"
-_LIMITS: Final = "From where, when, and how often"
+LIMITS_PANEL: Final = "From where, when, and how often"
 _TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _ACCOUNT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
@@ -66,7 +66,7 @@ Permission = Annotated[
 ]
 Zone = Annotated[
     list[str] | None,
-    typer.Option(metavar="ZONE", help="A zone, by id or DNS name; may be repeated.", rich_help_panel=_RESOURCES),
+    typer.Option(metavar="ZONE", help="A zone, by id or name; may be repeated.", rich_help_panel=_RESOURCES),
 ]
 AllZones = Annotated[
     bool,
@@ -93,22 +93,22 @@ Api = Annotated[
 ]
 Ip = Annotated[
     list[str] | None,
-    typer.Option(metavar="CIDR", help="Works only from here; may be repeated.", rich_help_panel=_LIMITS),
+    typer.Option(metavar="CIDR", help="Works only from here; may be repeated.", rich_help_panel=LIMITS_PANEL),
 ]
 NotIp = Annotated[
     list[str] | None,
-    typer.Option(metavar="CIDR", help="Never works from here; may be repeated.", rich_help_panel=_LIMITS),
+    typer.Option(metavar="CIDR", help="Never works from here; may be repeated.", rich_help_panel=LIMITS_PANEL),
 ]
 NotBefore = Annotated[
-    str | None, typer.Option(metavar="MOMENT", help=f"Works from then on: {FORMS}.", rich_help_panel=_LIMITS)
+    str | None, typer.Option(metavar="MOMENT", help=f"Works from then on: {FORMS}.", rich_help_panel=LIMITS_PANEL)
 ]
 Expires = Annotated[
-    str | None, typer.Option(metavar="MOMENT", help="Works until then; as --not-before.", rich_help_panel=_LIMITS)
+    str | None, typer.Option(metavar="MOMENT", help="Works until then; as --not-before.", rich_help_panel=LIMITS_PANEL)
 ]
 Limit = Annotated[
     str | None,
     typer.Option(
-        metavar="RATE", help=f"At most so many requests in so long a time: {RATE_FORMS}.", rich_help_panel=_LIMITS
+        metavar="RATE", help=f"At most so many requests in so long a time: {RATE_FORMS}.", rich_help_panel=LIMITS_PANEL
     ),
 ]
 

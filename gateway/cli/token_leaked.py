@@ -22,7 +22,7 @@ from gateway.tokens.secret import SCANNED, Sensitive, parse_secret
 
 _LARGEST_INPUT: Final = 16 * 1024 * 1024
 """Bytes: a scanner's report, not a disk."""
-_IN_WORDS: Final = {
+IN_WORDS: Final = {
     "disabled": "is disabled",
     "already_disabled": "was disabled already",
     "overlap_ended": "goes on with its new secret; this old one is dead",
@@ -30,6 +30,7 @@ _IN_WORDS: Final = {
     "malformed": "is none of ours",
     "not_looked_up": "was not looked up, because too many were unknown: report it again",
 }
+"""What the gateway says of each secret (`Outcome`), for people."""
 _NO_PROOF: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
 _DEAD: Final = frozenset({"disabled", "already_disabled", "overlap_ended"})
 
@@ -100,4 +101,4 @@ def _found() -> Sequence[Sensitive]:
 def _print(results: Sequence[dict[str, Any]]) -> None:
     for result in results:
         outcome = str(result.get("outcome"))
-        typer.echo(f"Token {printable(str(result.get('id')))} {_IN_WORDS.get(outcome, printable(outcome))}.")
+        typer.echo(f"Token {printable(str(result.get('id')))} {IN_WORDS.get(outcome, printable(outcome))}.")

@@ -10,6 +10,6 @@ from our own page; nothing comes from elsewhere, and no file is made at run time
     GET              /dashboard/api/resources             zones and accounts with their names, as the token sees them
     GET              /dashboard/api/templates             the usual tokens
     POST             /dashboard/api/summary[?token_id=]   a token's body in plain words, or all its faults
-    GET              /dashboard/api/tokens/{id}/denials   what was refused to a token: how often, and the last of it
+    GET              /dashboard/api/tokens/{id}/denials   the last requests that were refused to a token
     GET              /dashboard/api/tokens/{id}/usage     how often a token was used, day by day
 """

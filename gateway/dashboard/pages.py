@@ -19,7 +19,7 @@ from gateway.dashboard.names import Names, ResourceNames
 from gateway.dashboard.static_files import SAFE, StaticFiles
 from gateway.dashboard.target import ROOT
 from gateway.dashboard.token_use import TokenUse
-from gateway.reason import REFUSALS, Answer, Deny, Fault, Reason, succeed
+from gateway.reason import READS, REFUSALS, Answer, Deny, Fault, Reason, succeed
 from gateway.server.browser import csrf_token, is_change, why_cross_site
 from gateway.server.ports import Dashboard, Visit
 from gateway.server.session import Sessions, SignedIn
@@ -35,10 +35,9 @@ _LARGEST_SIGN_IN: Final = 4096
 """Bytes of a body that has one secret in it."""
 _TOKEN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NO_TOKEN: Final = Deny(reason=Reason.NOT_FOUND, detail="token")
-_READ: Final = ("GET", "HEAD")
 _PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 """What says nothing of a session, but that it is asked at a bad time."""
-_INDEX_PATH: Final = "/dashboard/"
+_ROOT_PATH: Final = "/dashboard/"
 
 Asked = Callable[[Visit, Principal], Awaitable[Answer | Deny]]
 
@@ -92,7 +91,7 @@ class Pages(Dashboard):
         head = visit.head
         match head.target.segments[1:]:
             case ():
-                return Answer(status=308, fields=(("Location", _INDEX_PATH), ("Cache-Control", "no-store")))
+                return Answer(status=308, fields=(("Location", _ROOT_PATH), ("Cache-Control", "no-store")))
             case (b"api", b"session"):
                 anybody = head.method == "POST"
                 return await self._by_method(
@@ -111,7 +110,7 @@ class Pages(Dashboard):
             case (name,):
                 found = self._files.answer(name.decode("ascii"), head.values(b"if-none-match"))
                 if found is not None:
-                    return found if head.method in _READ else Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_READ)
+                    return found if head.method in READS else Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=READS)
         return Deny(reason=Reason.NO_ROUTE, path=head.target.path.decode("ascii"))
 
     async def _by_method(
@@ -123,11 +122,11 @@ class Pages(Dashboard):
         asked = visit.head.method
         found = known.get("GET" if asked == "HEAD" else asked)
         if found is None:
-            methods = [name for method in known for name in (_READ if method == "GET" else (method,))]
+            methods = [name for method in known for name in (READS if method == "GET" else (method,))]
             return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=tuple(methods))
         if is_change(asked):
             sessions, head = self._sessions, visit.head
-            session, before = sessions.cookie.value(head), sessions.visit.value(head)
+            session, before = sessions.cookie.value(head), sessions.visitor.value(head)
             cookies = [session, before] if anybody or session is None else [session]
             if deny := why_cross_site(head, sessions.scheme, cookies):
                 return deny
@@ -147,6 +146,7 @@ class Pages(Dashboard):
         found = await self._sessions.who(visit.head, visit.address)
         if isinstance(found, Deny):
             return found
+        visit.known(found.principal)
         allowed = self._sessions.may_stay(found.principal, visit.address)
         return allowed if isinstance(allowed, Deny) else found
 
@@ -182,6 +182,7 @@ class Pages(Dashboard):
                 request_id=visit.request_id,
             )
             return found
+        visit.known(found.principal)
         log.info("signed in", token=found.principal.token.id, address=visit.ip, request_id=visit.request_id)
         return await self._show(visit, found, [self._sessions.cookie.put(found.cookie)])
 
@@ -192,9 +193,9 @@ class Pages(Dashboard):
     def _nobody(self, visit: Visit) -> Answer:
         """What is said to who has not signed in; so that he can, he gets a cookie to prove that it is our page."""
         sessions = self._sessions
-        known = sessions.visit.value(visit.head)
+        known = sessions.visitor.value(visit.head)
         value = known or sessions.new_value()
-        fields = [] if known else [sessions.visit.put(value)]
+        fields = [] if known else [sessions.visitor.put(value)]
         if sessions.cookie.value(visit.head) is not None:
             fields.append(sessions.cookie.remove())
         return succeed(self._shown(visit, value), fields=fields)
@@ -208,7 +209,6 @@ class Pages(Dashboard):
             "token": {"id": token.id, "name": name},
             "user_id": token.owner.id if token.owner.kind is OwnerKind.USER else None,
             "account_id": token.owner.id if token.owner.kind is OwnerKind.ACCOUNT else None,
-            "tokens_path": self._sessions.tokens_of(token.owner).path.decode("ascii"),
         }
         return succeed(shown, fields=fields or ())
 
@@ -220,7 +220,6 @@ class Pages(Dashboard):
             "public_url": self._base_url(visit.head.host.decode("latin-1")),
             "user_id": None,
             "account_id": None,
-            "tokens_path": None,
         }
 
     # What a form shows.

@@ -1,19 +1,16 @@
-"""What a token was used for, and what was refused to it: how often, for which reason, and when."""
+"""How often a token was used, and what was refused to it: for which reason, and when."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
-from gateway.store.use import ALLOWED, DayUse, RefusedUse, Use
+from gateway.store.use import DayUse, RefusedUse
 from gateway.tokens.timestamp import format_timestamp
 
 
 class Uses(Protocol):
     """What tokens were used for, as far as it is known. Never raises."""
-
-    async def use(self, token_id: str) -> Use:
-        """All that is known of one token's use since it was made."""
 
     async def days(self, token_id: str, now: float) -> list[DayUse]:
         """How often it was used on each of the last days, the oldest first."""
@@ -35,18 +32,10 @@ class TokenUse:
         return [msgspec.to_builtins(day) for day in await self._uses.days(token_id, self._clock())]
 
     async def denials(self, token_id: str) -> dict[str, Any]:
-        """`counts`: of each route and reason, since the token was made. `calls`: the last requests that were refused to
-        it, newest first; each with its moment, and the method and path template of its route, if there was one.
+        """`calls`: the last requests that were refused to it, the newest first; each with its moment, and its route's
+        method and path template, if there was a route.
         """
-        use, refused = await self._uses.use(token_id), await self._uses.refused(token_id)
-        return {
-            "counts": [
-                {"route": each.route, "reason": each.result, "count": each.count}
-                for each in use.requests
-                if each.result != ALLOWED
-            ],
-            "calls": [_shown(each) for each in refused],
-        }
+        return {"calls": [_shown(each) for each in await self._uses.refused(token_id)]}
 
 
 def _shown(refused: RefusedUse) -> dict[str, Any]:

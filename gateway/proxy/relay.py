@@ -251,6 +251,7 @@ class Relay:
         if state is _SENDING or state is _HEAD:
             self._client.fail(deny)
         else:
+            self.broken = deny.reason
             self._client.abort()
 
     def upstream_full(self) -> None:

@@ -12,12 +12,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.reason import Deny, Reason
+from gateway.reason import READS, Deny, Reason
 from gateway.server.head import Head
 
 COOKIE_BYTES: Final = 32
 _VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
-_SAFE: Final = frozenset({"GET", "HEAD"})
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _CSRF: Final = b"zonegate csrf\0"
 """What makes of a cookie another value than the one that it is stored under."""
@@ -34,7 +33,8 @@ class Cookie:
 
     def value(self, head: Head) -> str | None:
         """What the browser sends; None for none, or none of ours, or two: nobody knows which was meant."""
-        pairs = (pair.strip().partition("=") for text in _texts(head, b"cookie") for pair in text.split(";"))
+        fields = (_text(field) for field in head.values(b"cookie"))
+        pairs = (pair.strip().partition("=") for field in fields for pair in field.split(";"))
         found = [value for name, _, value in pairs if name == self.name]
         return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
 
@@ -48,7 +48,7 @@ class Cookie:
 
 
 def make_value(random: bytes) -> str:
-    """A cookie's value, of so many random bytes."""
+    """A cookie's value out of COOKIE_BYTES random bytes: base64url without padding (RFC 4648 5)."""
     return base64.urlsafe_b64encode(random).rstrip(b"=").decode("ascii")
 
 
@@ -58,14 +58,13 @@ def stored_under(value: str) -> str:
 
 
 def csrf_token(value: str) -> str:
-    """What our page has to show beside a cookie of that value. It tells nothing of the value."""
-    digest = hashlib.sha256(_CSRF + value.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    """What our page has to show beside a cookie of that value, in the same form. It tells nothing of the value."""
+    return make_value(hashlib.sha256(_CSRF + value.encode("ascii")).digest())
 
 
 def is_change(method: str) -> bool:
     """Whether a request with `method` may change something."""
-    return method not in _SAFE
+    return method not in READS
 
 
 def why_cross_site(head: Head, scheme: str, cookies: Sequence[str | None]) -> Deny | None:
@@ -77,7 +76,7 @@ def why_cross_site(head: Head, scheme: str, cookies: Sequence[str | None]) -> De
     if (
         not head.host
         or len(origins) != 1
-        or _origin(origins[0].decode("latin-1")) != (scheme, _authority(scheme, _text(head.host)))
+        or _origin(_text(origins[0])) != (scheme, _authority(scheme, _text(head.host)))
     ):
         return Deny(
             reason=Reason.CROSS_SITE,
@@ -92,10 +91,6 @@ def why_cross_site(head: Head, scheme: str, cookies: Sequence[str | None]) -> De
     if not any(proved):
         return Deny(reason=Reason.CROSS_SITE, detail="its X-CSRF-Token is wrong, or missing: load the page again")
     return None
-
-
-def _texts(head: Head, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for value in head.values(name)]
 
 
 def _text(raw: bytes) -> str:

@@ -291,6 +291,7 @@ class ClientConnection(AiohttpConnection, ClientSide):
             exchange.relay.client_gone()
         if task is not None:
             task.cancel()
+        exchange.left = exchange.status != http.HTTPStatus.SWITCHING_PROTOCOLS  # a tunnel ends with either side
         self._handling.finished(exchange)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's never keeps its half open

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.access.decision import Allow
+from gateway.access.principal import Principal
 from gateway.proxy.field_line import FieldLine
 from gateway.proxy.relay import Relay
 from gateway.reason import Deny
@@ -37,10 +38,14 @@ class Exchange:
     """From the moment in which the upstream had all of it to the head of its answer; below 0: there was none."""
     upstream = ""
     """The target to which it went."""
+    left = False
+    """The client was gone before the answer had ended."""
     bytes_out = 0
     """Bytes that were written in answer to it."""
     trace: Trace | None = None
     """Its place in a trace, where it went up and requests are traced."""
+    visitor: Principal | None = None
+    """Who has signed in, and asks what the dashboard's pages ask."""
     limits_told = b""
     """What the answer says of the token's limits, as lines of its head."""
 
@@ -76,15 +81,19 @@ class Exchange:
     @property
     def token_id(self) -> str:
         """Of the token, once it has proved itself; else ""."""
-        if self.allow is not None:
-            return self.allow.principal.token.id
+        if self._who is not None:
+            return self._who.token.id
         return self.deny.token_id if self.deny is not None else ""
+
+    @property
+    def _who(self) -> Principal | None:
+        return self.allow.principal if self.allow is not None else self.visitor
 
     @property
     def owner(self) -> str:
         """Of that token, as `OwnerRef.key`; "" where it is not known."""
-        if self.allow is not None:
-            owner = self.allow.principal.token.ceiling
+        if self._who is not None:
+            owner = self._who.token.ceiling
             return owner.key if owner is not None else ""
         return self.deny.owner if self.deny is not None else ""
 
@@ -94,6 +103,10 @@ class Exchange:
         if self.allow is not None and self.head is not None:
             return label(self.head.method, self.allow.route)
         return self.deny.route if self.deny is not None else ""
+
+    def visited_by(self, principal: Principal) -> None:
+        """The dashboard is asked by `principal`."""
+        self.visitor = principal
 
     @property
     def kind(self) -> Kind:
@@ -110,4 +123,5 @@ class Exchange:
             self.owner,
             self.upstream,
             allow is not None,
+            self.left,
         )

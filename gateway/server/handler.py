@@ -405,6 +405,7 @@ class Handler:
             exchange.ip,
             exchange.request_id.decode("ascii"),
             partial(self._body, connection, exchange),
+            exchange.visited_by,
         )
 
     async def _body(self, connection: ClientConnection, exchange: Exchange, most: int) -> bytes | Deny:

@@ -8,6 +8,7 @@ import msgspec
 from gateway.access.compiled import CompiledToken
 from gateway.access.decision import Allow
 from gateway.access.ports import Miss
+from gateway.access.principal import Principal
 from gateway.catalog.target import Target
 from gateway.proxy.field_line import FieldLine
 from gateway.proxy.forward import RequestHead
@@ -97,13 +98,16 @@ class Pages(Protocol):
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """A request to the dashboard. `body`: reads it, so many bytes at most, or says why there is none."""
+    """A request to the dashboard. `body`: reads it, so many bytes at most, or says why there is none; `known`: is told
+    who has signed in, for the log.
+    """
 
     head: Head
     address: Address | None
     ip: str
     request_id: str
     body: Callable[[int], Awaitable[bytes | Deny]]
+    known: Callable[[Principal], None]
 
 
 class Dashboard(Protocol):

@@ -34,7 +34,6 @@ LONGEST: Final = 12 * 60 * 60
 SIGN_IN_AGAIN: Final = "The session has ended: sign in again"
 _ENDED: Final = Deny(reason=Reason.MISSING_CREDENTIALS, note=SIGN_IN_AGAIN)
 _MOST_FOUND: Final = 4096
-_DEAD: Final = frozenset({Reason.UNKNOWN_TOKEN})
 
 
 class SessionStore(Protocol):
@@ -104,7 +103,7 @@ class Sessions:
         """Sessions that were there: whoever makes cookies up keeps none of these out, even from the same address."""
         self.scheme = "https" if tls else "http"
         self.cookie = session_cookie(tls=tls)
-        self.visit = Cookie("zonegate_visit", tls=tls)
+        self.visitor = Cookie("zonegate_visit", tls=tls)
         """Of who has not signed in: what is asked of him has to come from our page, too."""
 
     def new_value(self) -> str:
@@ -147,7 +146,7 @@ class Sessions:
             return session
         found = await self._admission.resume(session.token_id, session.digest, address)
         if isinstance(found, Deny):
-            if found.reason in _DEAD:
+            if found.reason is Reason.UNKNOWN_TOKEN:  # there is no way back for it
                 await self._store.end(digest)
                 return msgspec.structs.replace(found, note=SIGN_IN_AGAIN)
             return found
@@ -278,7 +277,7 @@ class Sessions:
         return None
 
     async def end(self, head: Head) -> None:
-        """The same of a session that the browser is told to forget. Raises StoreUnavailable."""
+        """The session of `head`, if it has one, is no more, though nobody signed out. Raises StoreUnavailable."""
         cookie = self.cookie.value(head)
         if cookie is not None:
             await self._store.end(stored_under(cookie))

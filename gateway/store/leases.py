@@ -115,6 +115,8 @@ class Leases:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._failing = False
+        self.asked = self.failed = 0
+        """Slices that were asked for, and those of them to which the store gave no answer."""
 
     # Counting.
 
@@ -272,9 +274,11 @@ class Leases:
         for (token_id, lease), answer in zip(wanted, answers, strict=True):
             if self._wanted.get(token_id) is lease:
                 del self._wanted[token_id]
+            self.asked += 1
             if isinstance(answer, Grant):
                 self._granted(token_id, lease, answer, now)
             else:
+                self.failed += 1
                 if lease.away_since is None:
                     lease.away_since = now
                     if not failed:

@@ -24,7 +24,9 @@ log = structlog.get_logger(__name__)
 INTERVAL: Final = 5.0
 """Seconds between writes."""
 MOST_GATHERED: Final = 100_000
-"""What is kept while the store is away: one for each token, and one for each of its routes with a result."""
+"""What is kept while the store is away: one for each token, for each of its routes with a result, and for each of its
+refused requests.
+"""
 _AT_ONCE: Final = 100
 """Tokens in one pipeline: to put it together takes some milliseconds, in which no request goes on."""
 _LAST_USED_ON: Final = "last_used_on"
@@ -119,10 +121,6 @@ class _Gathered(msgspec.Struct, eq=False):
     requests: dict[tuple[str, str], int]
     refused: list[RefusedUse]
 
-    def refuse(self, *refused: RefusedUse) -> None:
-        self.refused += refused
-        del self.refused[:-MOST_REFUSED]
-
 
 class Uses:
     """Counts what tokens are used for, and tells it. One for a worker."""
@@ -152,7 +150,15 @@ class Uses:
             gathered.at, gathered.address = int(now), address
             gathered.requests[key] += times
         if result != ALLOWED and (gathered := self._gathered.get(token_id)) is not None:
-            gathered.refuse(RefusedUse(int(now), result, route, address, times))
+            self._refuse(gathered, [RefusedUse(int(now), result, route, address, times)])
+
+    def _refuse(self, gathered: _Gathered, refused: Sequence[RefusedUse]) -> None:
+        """The last that were refused are kept, as many as there is room for."""
+        had = len(gathered.refused)
+        kept = min(MOST_REFUSED, had + max(0, self._most - self._size))
+        gathered.refused += refused
+        del gathered.refused[: max(0, len(gathered.refused) - kept)]
+        self._size += len(gathered.refused) - had
 
     def _add(self, token_id: str, at: int, address: str, requests: dict[tuple[str, str], int]) -> None:
         gathered = self._gathered.get(token_id)
@@ -201,7 +207,8 @@ class Uses:
                 self._add(token_id, gathered.at, gathered.address, gathered.requests)
                 if (now := self._gathered.get(token_id)) is not None:
                     newer, now.refused = now.refused, []
-                    now.refuse(*gathered.refused, *newer)
+                    self._size -= len(newer)
+                    self._refuse(now, [*gathered.refused, *newer])
         if failure is not None and not self._failing:
             log.warning("use of tokens not written", error=str(failure))
         self._failing = failure is not None

@@ -21,7 +21,7 @@ from gateway.telemetry.kind import Ended, Kind
 from gateway.telemetry.latency import Latencies
 from gateway.telemetry.logs import STDERR, is_console
 from gateway.telemetry.redaction import Redaction
-from gateway.tokens.secret import LOOKS_SECRET
+from gateway.tokens.secret import LOOKS_SECRET, without_secrets
 
 log = structlog.get_logger("access")
 
@@ -98,7 +98,7 @@ class AccessLog:
         self._timer: asyncio.TimerHandle | None = None
         self._tail = b',"worker":%d,"event":"request","level":"info","timestamp":"' % os.getpid()
         self.counts: Counter[tuple[str, str, str, int]] = Counter()
-        """Requests by API, route, reason ("" for what was allowed) and status: for metrics."""
+        """Requests by API, route, `Kind.why` and status: for metrics."""
 
     def add(self, ended: Ended) -> None:
         """Log and count one request, soon."""
@@ -135,7 +135,7 @@ class AccessLog:
             self._log(list(ended) if self._sample >= 1 else [pair for pair in ended if self._is_logged(pair[1])])
 
     def _is_logged(self, kind: Kind) -> bool:
-        return kind.reason is not None or kind.status >= _SERVER_ERROR or self._chance() < self._sample
+        return bool(kind.why) or kind.status >= _SERVER_ERROR or self._chance() < self._sample
 
     def _log(self, ended: Sequence[tuple[Ended, Kind]]) -> None:
         redaction = self._redaction
@@ -152,7 +152,7 @@ class AccessLog:
         second, tail = -1, b""
         lines = []
         for each, kind in ended:
-            method, api, route, token, reason, address, status, owner, upstream, allowed = kind
+            method, api, route, token, reason, address, status, owner, upstream, allowed, _ = kind
             at, seconds = each.ended_at, each.upstream_seconds
             if int(at) != second:
                 second = int(at)
@@ -167,7 +167,7 @@ class AccessLog:
                     b"null" if seconds < 0 else b"%.1f" % (seconds * 1000),
                     each.bytes_in,
                     each.bytes_out,
-                    _alike_in_json(method, api, route, reason, status, upstream, allowed),
+                    _alike_in_json(method, api, route, reason, kind.why, status, upstream, allowed),
                     _whose_in_json(token, owner, address),
                     tail,
                     (at - second) * 1e6,
@@ -183,8 +183,9 @@ class AccessLog:
             times = len(ended)
             if kind.allowed:
                 by_api.setdefault(kind.api, []).extend(ended)
-            self.counts[kind.api, kind.route, kind.reason or "", kind.status] += times
-            if self._count_use is not None and kind.token:  # nobody anonymous bends the numbers
+            self.counts[kind.api, kind.route, kind.why, kind.status] += times
+            # Nobody anonymous bends the numbers; and to look at the dashboard is no use of a token.
+            if self._count_use is not None and kind.token and (kind.allowed or kind.reason is not None):
                 result = "allowed" if kind.reason is None else kind.reason.value
                 self._count_use(kind.token, kind.route, result, kind.address, at, times)
         if self._latencies is not None:
@@ -202,16 +203,17 @@ def _alike_in_json(  # noqa: PLR0913, PLR0917 - what is said of a request, and n
     api: str,
     route: str,
     reason: Reason | None,
+    why: str,
     status: int,
     upstream: str,
     allowed: bool,  # noqa: FBT001
 ) -> bytes:
     members = {
-        "method": LOOKS_SECRET.sub(r"\1_...", method) or None,
+        "method": without_secrets(method) or None,
         "api": api or None,
         "route": route or None,
         "decision": _decision(reason, allowed=allowed),
-        "reason": reason,
+        "reason": why or None,
         "status": status,
         "upstream": upstream or None,
     }
@@ -254,8 +256,9 @@ def _on_console(each: Ended, kind: Kind) -> dict[str, Any]:
         "bytes_in": each.bytes_in,
         "bytes_out": each.bytes_out,
         "decision": _decision(kind.reason, allowed=kind.allowed),
-        **{name: value for name, value in kind._asdict().items() if value != "" and name != "allowed"},
-        "method": LOOKS_SECRET.sub(r"\1_...", kind.method) or None,
+        **{name: value for name, value in kind._asdict().items() if value != "" and name not in {"allowed", "left"}},
+        "reason": kind.why or None,
+        "method": without_secrets(kind.method) or None,
     }
 
 

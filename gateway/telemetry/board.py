@@ -49,21 +49,24 @@ class Board:
 
     def put(self, name: str, snapshot: Snapshot) -> None:
         """The worker called `name` tells `snapshot`. Raises OSError."""
-        self._write(f"worker-{name}.json", _encoder.encode(snapshot))
+        self._write(_file(name), _encoder.encode(snapshot))
 
     def _write(self, name: str, data: bytes) -> None:
         new = self._directory / name.replace(".json", ".new")
         new.write_bytes(data)
         new.replace(self._directory / name)  # nobody reads half of it
 
-    def read(self) -> tuple[list[Snapshot], Snapshot]:
-        """What the workers tell that are there, and all together that have ended. Raises OSError.
+    def read(self, without: str = "") -> tuple[list[Snapshot], Snapshot]:
+        """What the workers tell that are there, and all together that have ended; the worker called `without` is left
+        out, and what is no snapshot. Raises OSError.
 
         In this order: a file that is taken in meanwhile was read, and is named in what is read after it.
         """
         found = {}
         for path in self._directory.glob("worker-*.json"):
-            with suppress(FileNotFoundError):
+            if path.name == _file(without):
+                continue
+            with suppress(FileNotFoundError, msgspec.DecodeError):
                 found[path.name] = _snapshots.decode(path.read_bytes())
         past = _Ended()
         with suppress(FileNotFoundError):
@@ -80,6 +83,10 @@ class Board:
             path.unlink()
         for path in self._directory.glob(f"worker-{pid}-*.new"):
             path.unlink()  # it was made to end in the middle of a write
+
+
+def _file(name: str) -> str:
+    return f"worker-{name}.json"
 
 
 def worker_name(pid: int) -> str:

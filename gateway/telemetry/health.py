@@ -1,13 +1,11 @@
 """Health pages: is the process alive, and may it be sent requests."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
-from gateway.reason import JSON_FIELDS, Answer, Deny, Reason
-
-_METHODS: Final = ("GET", "HEAD")
+from gateway.reason import JSON_FIELDS, READS, Answer, Deny, Reason
 
 
 class Watched(Protocol):
@@ -37,8 +35,8 @@ class Health:
         """See `Pages.answer`."""
         if path not in (b"/healthz", b"/readyz") and (path != b"/metrics" or self._metrics is None):
             return None
-        if method not in _METHODS:
-            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=_METHODS)
+        if method not in READS:
+            return Deny(reason=Reason.METHOD_NOT_ALLOWED, methods=READS)
         if path == b"/metrics" and self._metrics is not None:
             return await self._metrics()
         ready = path == b"/readyz"

@@ -1,11 +1,14 @@
 """What is known of a request that has ended."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gateway.proxy.field_line import FieldLine
 from gateway.reason import Reason
 from gateway.telemetry.trace_context import Trace
+
+CLIENT_GONE: Final = "client_gone"
+"""In the place of a reason: what was answered, or would have been, has nobody heard to its end."""
 
 
 class Kind(NamedTuple):
@@ -28,6 +31,15 @@ class Kind(NamedTuple):
     """The target to which it went, as `host:port`."""
     allowed: bool = False
     """Decided was: yes, whatever came of it then."""
+    left: bool = False
+    """The client was gone before the answer had ended."""
+
+    @property
+    def why(self) -> str:
+        """Why it came to no good end, as log and counters have it; "": it did not."""
+        if self.reason is not None:
+            return self.reason.value
+        return CLIENT_GONE if self.left else ""
 
 
 class Ended(Protocol):

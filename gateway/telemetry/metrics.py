@@ -30,6 +30,8 @@ TOTALS: Final[Mapping[str, str]] = {
     "zonegate_store_losses": "Times that a worker lost the store.",
     "zonegate_unknown_tokens": "Tokens that were read from the store, and are not there.",
     "zonegate_guesses_limited": "Look-ups that were refused, because a network asked for too many unknown tokens.",
+    "zonegate_limit_leases": "Slices of tokens' rate limits that workers asked the store for.",
+    "zonegate_limit_leases_failed": "Those of them to which the store gave no answer.",
     "zonegate_uses_dropped": "Requests that are missing in the use counts of tokens.",
     "zonegate_spans_lost": "Spans of traces that were dropped: the collector did not take them, or not fast enough.",
 }

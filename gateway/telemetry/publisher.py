@@ -95,10 +95,12 @@ class Publisher:
 
     def put(self) -> None:
         """It is up, if there is a board. Never raises: a directory that is full or gone is said once."""
-        if self._board is None:
-            return
+        if self._board is not None:
+            self._put(self._board, self.snapshot())
+
+    def _put(self, board: Board, snapshot: Snapshot) -> None:
         try:
-            self._board.put(self._name, self.snapshot())
+            board.put(self._name, snapshot)
         except OSError as error:
             self._failed(error)
         else:
@@ -110,19 +112,23 @@ class Publisher:
             log.warning("metrics not shared with the other workers", error=error.strerror)
 
     def read(self) -> tuple[list[Snapshot], Snapshot]:
-        """The workers that are there, this one as it is now; and the sum of all, those that have ended among them."""
+        """The workers that are there, this one as it is now; and the sum of all, those that have ended among them.
+
+        Where nothing can be written any more (the disk is full), the others count as they were last heard of: a counter
+        that goes back would be taken for one that began anew.
+        """
         for each in self._logs:
             each.flush()
         ours = self.snapshot()
         if self._board is None:
             return [ours], sum_of([ours])
+        self._put(self._board, ours)
         try:
-            self._board.put(self._name, ours)
-            told, ended = self._board.read()
+            told, ended = self._board.read(without=self._name)
         except OSError as error:
             self._failed(error)
             return [ours], sum_of([ours])
-        self._failing = False
+        told.append(ours)
         now = self._clock()
         living = [each for each in told if each.now is not None and now - each.now.at < SILENCE]
         return living, sum_of([ended, *told])

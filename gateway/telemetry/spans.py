@@ -26,10 +26,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from gateway import __version__
 from gateway.proxy.field_line import FieldLine
-from gateway.telemetry.kind import Ended, Kind
+from gateway.telemetry.kind import CLIENT_GONE, Ended, Kind
 from gateway.telemetry.redaction import Redaction
 from gateway.telemetry.trace_context import PARENT, SAMPLED, STATE, Trace
-from gateway.tokens.secret import LOOKS_SECRET
+from gateway.tokens.secret import without_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +43,10 @@ _LONGEST: Final = 1024
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _RANDOM: Final = 2
 """The flag that says that the trace's id is a random number (W3C Trace Context, level 2)."""
+_MOST_MEMBERS: Final = 64
+"""Members of a `tracestate` that are looked at. More than 32 are too many (W3C Trace Context 3.3.1.1); empty ones do
+not count there, but whoever sends thousands of them would have each looked at.
+"""
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _PORT: Final = re.compile(r":\d+\Z", re.ASCII)
@@ -54,7 +58,17 @@ _ERROR: Final = Status(StatusCode.ERROR)
 
 def otlp_exporter() -> SpanExporter:
     """What sends spans by OTLP over HTTP, as the variables OTEL_EXPORTER_OTLP_... say. Raises OSError, ValueError."""
+    _silence()
     return OTLPSpanExporter()
+
+
+def _silence() -> None:
+    """OpenTelemetry's own lines are not written: they would come at each batch that a dead collector does not take, and
+    of each header that is none, with the secret in it.
+    """
+    otel = logging.getLogger("opentelemetry")
+    otel.propagate = False
+    otel.handlers[:] = [logging.NullHandler()]
 
 
 class _Counted(SpanExporter):
@@ -110,6 +124,7 @@ class Spans:
 
         Raises ValueError where a variable of OpenTelemetry's is no number.
         """
+        _silence()
         # Only to be asked for what it has read: spans are made here, all of them at once.
         provider = TracerProvider(sampler, _resource(), shutdown_on_exit=False)
         self._sampler = provider.sampler
@@ -121,10 +136,6 @@ class Spans:
         self._processor = BatchSpanProcessor(self._exporter, max_queue_size=self._most)
         self._given = 0
         self._refused = 0
-        # It would warn at each batch that a dead collector does not take, and of each header that is none.
-        otel = logging.getLogger("opentelemetry")
-        otel.propagate = False
-        otel.handlers[:] = [logging.NullHandler()]
 
     @property
     def lost(self) -> int:
@@ -140,7 +151,7 @@ class Spans:
         carrier: dict[str, list[str]] = {}
         if len(parents) == 1:
             carrier["traceparent"] = [parents[0].decode("latin-1")]
-            if states:
+            if states and len(states) + sum(state.count(b",") for state in states) <= _MOST_MEMBERS:
                 carrier["tracestate"] = [state.decode("latin-1") for state in states]
         context = _W3C.extract(carrier)
         parent = get_current_span(context).get_span_context()
@@ -175,7 +186,7 @@ class Spans:
             shown = alike.get(kind)
             if shown is None:
                 shown = alike[kind] = self._redaction.shown(kind)
-            state = trace.state and TraceState.from_header([LOOKS_SECRET.sub(r"\1_...", trace.state)])
+            state = trace.state and TraceState.from_header([without_secrets(trace.state)])
             self._give(self._server(each, shown, trace, state or None))
             if each.gateway_seconds >= 0:
                 self._give(self._client(each, shown, trace, state or None))
@@ -314,16 +325,14 @@ def _method(kind: Kind) -> str:
 
 def _text(octets: bytes) -> str:
     """What a client sent, as far as it may stand in a span."""
-    return LOOKS_SECRET.sub(r"\1_...", octets[:_LONGEST].decode("latin-1"))
+    return without_secrets(octets[:_LONGEST].decode("latin-1"))
 
 
 def _is_broken(kind: Kind) -> bool:
     """Whether no whole answer came of what was allowed."""
-    return kind.status == 0 or (kind.allowed and kind.reason is not None)
+    return kind.status == 0 or kind.left or (kind.allowed and kind.reason is not None)
 
 
 def _error(kind: Kind) -> str:
     """Of a closed set."""
-    if kind.reason is not None:
-        return kind.reason.value
-    return str(kind.status) if kind.status else "client_gone"
+    return kind.why or (str(kind.status) if kind.status else CLIENT_GONE)

@@ -354,6 +354,15 @@ def test_explain_says_whether_a_request_would_pass(
     expect(inside.main.get_by_role("region", name="Decision")).to_contain_text(zone)
 
 
+def test_tokens_of_one_name_are_told_apart_by_their_ids_where_one_is_chosen(
+    inside: Dashboard, gateway: Gateway
+) -> None:
+    made = [gateway.create(name="twin", policies=[dns_policy(ALPHA)])["id"] for _ in range(2)]
+    inside.open("#/explain")
+    options = inside.main.get_by_role("combobox", name="Token").get_by_role("option", name="twin")
+    expect(options).to_have_text([f"twin ({token_id[:8]})" for token_id in reversed(made)])
+
+
 def test_the_report_finds_unused_tokens_and_those_that_end(inside: Dashboard, gateway: Gateway) -> None:
     gateway.create(name="of no use", policies=[dns_policy(ALPHA)], expires_on="2030-01-01T00:00:00Z")
     inside.open("#/report")

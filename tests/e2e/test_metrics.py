@@ -12,6 +12,8 @@ from support.processes import Gateway, Upstream, free_port, until
 from support.records import group_id, zone
 
 from gateway.demo.dataset import ZONES
+from gateway.telemetry.board import Board
+from gateway.telemetry.metrics import TOTALS
 
 ALPHA, BETA = ZONES["alpha.example"], ZONES["beta.example"]
 RECORDS = f"/zones/{ALPHA}/dns_records"
@@ -87,6 +89,7 @@ def test_the_numbers_are_those_of_all_workers_and_outlive_them(gateway: Gateway,
     assert found["zonegate_store_state", "trusted"] == 2
     assert found["zonegate_cache_hits_total",] < 1000
     assert not (board / "counter_1.db").exists()
+    assert [{*each.totals} for each in Board(board).read()[0]] == [{*TOTALS}] * 2, "no name is spelt in two ways"
     page = httpx.get(f"{gateway.admin_url}/metrics").text
     assert token["value"] not in page
     assert token["id"] not in page

@@ -46,7 +46,7 @@ from gateway.access.decision import Allow
 from gateway.access.ports import Action, StoreUnavailable
 from gateway.access.principal import Record
 from gateway.admin.leaked import LeakedTokens
-from gateway.admin.token_api import UserTokenApi
+from gateway.admin.token_api import TokenApi
 from gateway.demo.dataset import ZONES
 from gateway.proxy.field_line import KnownLines
 from gateway.reason import Answer, Deny, Reason
@@ -119,7 +119,7 @@ class Worker:
             shown=shown,
         )
         numbers = count(2**100)
-        self.api = UserTokenApi(
+        self.api = TokenApi(
             self.store,
             GROUPS,
             trail=AuditTrail(self.store),

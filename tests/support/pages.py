@@ -21,6 +21,7 @@ WHERE: Final = {
     "docs/policies.md": DEMO,
     "docs/rotate.md": DEMO,
     "docs/cloudflare.md": ALONE,
+    "docs/deploy.md": ALONE,
     "docs/your-api.md": ALONE,
     "docs/clients.md": CLIENTS,
     "docs/powerdns.md": POWERDNS,
@@ -52,6 +53,15 @@ NOT_RUN: Final = {
     ),
     ("docs/clients.md", "$ terraform init && terraform apply"): (
         "it takes a provider out of Terraform's registry; test_clients.py sends its requests"
+    ),
+    ("docs/deploy.md", "python3.11 -m venv /opt/zonegate"): (
+        "it takes root, and asks the package index; test_deployment.py looks at the unit"
+    ),
+    ("docs/deploy.md", "runuser -u zonegate -- /opt/zonegate/bin/zonegate init"): (
+        "it takes root and systemd; the commands without them are run by other pages"
+    ),
+    ("docs/deploy.md", "docker build -f deploy/container/Containerfile -t zonegate ."): (
+        "it takes a registry of images; test_deployment.py looks at what the file copies"
     ),
 }
 """Page and first line of each block that no test runs, and why."""

@@ -3,13 +3,17 @@
 `python tests/support/reference_pages.py` puts them in their place; a test says when they are not what it would write.
 """
 
+import ast
+import inspect
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from gateway.app import _FIXED
 from gateway.reason import REFUSALS
 from gateway.settings import Settings, Upstream
 from gateway.tokens.secret import Sensitive
@@ -60,21 +64,35 @@ def _default(value: Any) -> str:
             return f"`{value}`"
 
 
+def _said(type_: type[msgspec.Struct]) -> dict[str, str]:
+    """What the code says of each key: the text below it."""
+    (section,) = ast.parse(dedent(inspect.getsource(type_))).body
+    assert isinstance(section, ast.ClassDef)
+    said = {}
+    for key, below in zip(section.body, section.body[1:], strict=False):
+        match key, below:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(value=str(text))):
+                said[name] = " ".join(text.split())
+            case _:
+                pass
+    return said
+
+
 def _rows(type_: type[msgspec.Struct], *at: str) -> Iterator[str]:
-    hints = get_type_hints(type_, include_extras=True)
+    hints, said = get_type_hints(type_, include_extras=True), _said(type_)
     for field in msgspec.structs.fields(type_):
         hint = hints[field.encode_name]
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             yield from _rows(hint, *at, field.encode_name)
             continue
         default = "(has to be set)" if field.default is msgspec.NODEFAULT else _default(field.default)
-        yield f"| `{'.'.join((*at, field.encode_name))}` | {_in_words(hint)} | {default} |"
+        yield f"| `{'.'.join((*at, field.encode_name))}` | {said[field.name]} | {_in_words(hint)} | {default} |"
 
 
 def _section(name: str, type_: type[msgspec.Struct]) -> str:
     rows = "\n".join(_rows(type_))
     about = " ".join((type_.__doc__ or "").split())
-    return f"## `[{name}]`\n\n{about}\n\n| key | takes | default |\n| --- | --- | --- |\n{rows}\n"
+    return f"## `[{name}]`\n\n{about}\n\n| key | what | takes | default |\n| --- | --- | --- | --- |\n{rows}\n"
 
 
 def settings_page() -> str:
@@ -92,6 +110,7 @@ def settings_page() -> str:
         "names key and file. `zonegate doctor` says what else is wrong.\n\n"
         "`ZONEGATE_SECTION__KEY` in the environment overrides `section.key`. In a text, `${NAME}` is the variable of\n"
         "that name, and a text that is `file:PATH` is what stands in that file.\n\n"
+        f"SIGHUP reads all of it anew. A restart is what these take: {', '.join(f'`{key}`' for key in _FIXED)}.\n\n"
         + "\n".join([*sections, _section("upstreams.NAME", Upstream)])
     )
 

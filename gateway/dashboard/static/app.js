@@ -156,7 +156,7 @@ function signInPage(message) {
         "form",
         { class: "card sign-in", novalidate: true, onsubmit: submit },
         h("h1", { tabindex: "-1" }, "Sign in"),
-        h("p", { class: "lead" }, "Use an API token that has the permission API Tokens."),
+        h("p", { class: "lead" }, "Use an API token that has the permission API Tokens, such as the first one: zonegate init prints it."),
         message && note(message),
         field("API token", input),
         faults,

@@ -95,7 +95,7 @@ export async function once(button, work) {
 }
 
 // A modal dialog. `confirm` is awaited; what it throws is shown inside, and the dialog stays open.
-export function ask({ title, body, confirm, danger = false, back }) {
+export function modal({ title, body, confirm, danger = false, back }) {
   const id = newId("dialog");
   const faults = h("div", {});
   const cancel = h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel");

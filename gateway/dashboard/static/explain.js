@@ -4,6 +4,7 @@ import { Refusal, api, prefix } from "./api.js";
 import { alert, bdi, choice, field, h, mark, once, told, unmark } from "./dom.js";
 import { names } from "./names.js";
 import { head, page, path, walk } from "./tokens.js";
+import { sentence } from "./words.js";
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"].map((value) => ({ value, label: value }));
 const MOST_LISTED = 300;
@@ -14,7 +15,7 @@ export async function explain({ view, id, guard, signal }) {
   if (info.total_count <= MOST_LISTED) await walk((more) => tokens.push(...more), signal);
   signal.throwIfAborted();
   const which = tokens.length
-    ? choice([{ value: "", label: "Choose…" }, ...tokens.map((one) => ({ value: one.id, label: one.name }))], id ?? "")
+    ? choice([{ value: "", label: "Choose…" }, ...options(tokens)], id ?? "")
     : h("input", { type: "text", spellcheck: "false", autocomplete: "off", class: "mono", value: id ?? "" });
   const method = choice(METHODS, "GET");
   const target = h("input", { type: "text", spellcheck: "false", autocomplete: "off", class: "mono", value: `${prefix()}/` });
@@ -45,7 +46,7 @@ export async function explain({ view, id, guard, signal }) {
           if (!(error instanceof Refusal)) throw error;
           const placed = error.faults.filter(({ source, message }) => {
             const control = controls[source.pointer.slice(1)];
-            if (control) mark(control, message.charAt(0).toUpperCase() + message.slice(1));
+            if (control) mark(control, sentence(message));
             return control;
           });
           if (placed.length) return view.querySelector("[aria-invalid]").focus();
@@ -60,7 +61,7 @@ export async function explain({ view, id, guard, signal }) {
     h(
       "div",
       { class: "page form" },
-      head("Explain", { lead: "Would this request pass, and why? Nothing is sent to the API behind the gateway." }),
+      head("Explain", { lead: "Would this request pass, and why? It is judged, and not sent on." }),
       h(
         "form",
         { class: "card stack", novalidate: true, onsubmit: submit },
@@ -72,6 +73,12 @@ export async function explain({ view, id, guard, signal }) {
       answer,
     ),
   );
+}
+
+// By name; those of one name are told apart by how their ids begin.
+function options(tokens) {
+  const alike = (name) => tokens.filter((one) => one.name === name).length > 1;
+  return tokens.map(({ id, name }) => ({ value: id, label: alike(name) ? `${name} (${id.slice(0, 8)})` : name }));
 }
 
 // Policies of which the same is said are shown once.

@@ -18,7 +18,7 @@ import {
   wholeNumber,
 } from "./policy.js";
 import { addresses, factList, head, path, policyLines } from "./tokens.js";
-import { endOfDay, lastDay, longDate, number, rate, startOfDay, today } from "./words.js";
+import { endOfDay, lastDay, longDate, number, rate, sentence, startOfDay, today } from "./words.js";
 
 // Step 1: a template, or an empty form.
 
@@ -85,17 +85,7 @@ export async function form({ view, guard, signal }) {
   signal.throwIfAborted();
   const faults = h("div", {});
   const go = h("button", { type: "submit", class: "button primary" }, "Continue to summary");
-  const name = h("input", {
-    type: "text",
-    autocomplete: "off",
-    spellcheck: "false",
-    maxlength: 400,
-    value: draft.name,
-    oninput: () => {
-      draft.name = name.value;
-      unmark(name);
-    },
-  });
+  const name = bound("input", draft, "name", { type: "text", autocomplete: "off", spellcheck: "false", maxlength: 400 });
   // Which groups of resources are there turns on the permissions; they are drawn before it is known.
   let scopes = () => {};
   const permissions = rows("Permissions", "Add permission", () => draft.permissions, {
@@ -106,12 +96,12 @@ export async function form({ view, guard, signal }) {
   });
   const zones = rows("Zone resources", "Add zone resource", () => draft.zones, {
     make: newZone,
-    draw: (row, redraw) => zoneRow(row, known, redraw),
+    draw: (row, redraw) => resourceRow(row, ZONE_KINDS, "Zones", known, redraw),
     hint: `Where the zone permissions hold. What is excluded is taken away from what is included.${unlisted(known)}`,
   });
   const accounts = rows("Account resources", "Add account resource", () => draft.accounts, {
     make: newAccount,
-    draw: (row, redraw) => accountRow(row, known, redraw),
+    draw: (row, redraw) => resourceRow(row, ACCOUNT_KINDS, "Accounts", known, redraw),
     hint: `Where the account permissions hold.${unlisted(known)}`,
   });
   const filters = rows("Client IP address filtering", "Add IP filter", () => draft.filters, {
@@ -119,45 +109,23 @@ export async function form({ view, guard, signal }) {
     draw: filterRow,
     hint: "From where the token may be used. Leave it empty to allow every address.",
   });
-  const [from, until] = ["start", "end"].map((key) => {
-    const input = h("input", {
-      type: "date",
-      value: draft[key],
-      oninput: () => {
-        draft[key] = input.value;
-        unmark(input);
-      },
-    });
-    return input;
-  });
-  const ttl = h(
-    "fieldset",
-    { class: "card" },
-    h("legend", {}, "TTL"),
-    h("p", { class: "hint" }, "Dates are in UTC, and the whole of the end date is included. Leave a date empty for no limit."),
-    h("div", { class: "row two" }, field("Start date", from), field("End date", until)),
+  const [from, until] = ["start", "end"].map((key) => bound("input", draft, key, { type: "date" }));
+  const ttl = pair(
+    "TTL",
+    "Dates are in UTC, and the whole of the end date is included. Leave a date empty for no limit.",
+    field("Start date", from),
+    field("End date", until),
   );
-  const [requests, period] = ["requests", "period"].map((key) => {
-    const input = h("input", {
-      type: "text",
-      inputmode: "numeric",
-      autocomplete: "off",
-      value: draft[key],
-      oninput: () => {
-        draft[key] = input.value;
-        unmark(input);
-      },
-    });
-    return input;
-  });
-  const limit = h(
-    "fieldset",
-    { class: "card" },
-    h("legend", {}, "Rate limit"),
-    h("p", { class: "hint" }, "Optional: so many requests at most in a period, such as 1,200 requests in 300 seconds."),
-    h("div", { class: "row two" }, field("Requests", requests), field("Period in seconds", period)),
+  const [requests, period] = ["requests", "period"].map((key) =>
+    bound("input", draft, key, { type: "text", inputmode: "numeric", autocomplete: "off" }),
   );
-  const parts = { permissions, zones, accounts, filters };
+  const limit = pair(
+    "Rate limit",
+    "Optional: so many requests at most in a period, such as 1,200 requests in 300 seconds.",
+    field("Requests", requests),
+    field("Period in seconds", period),
+  );
+  const controls = { name, from, until, requests, period, permissions, zones, accounts, filters };
   scopes = () => {
     zones.box.hidden = Boolean(draft.kept) || !uses(draft, ZONE);
     accounts.box.hidden = Boolean(draft.kept) || !uses(draft, ACCOUNT);
@@ -169,7 +137,7 @@ export async function form({ view, guard, signal }) {
     const placed = new Map();
     for (const { message, source } of refusal.faults) {
       const pointer = pointed(source.pointer);
-      const control = controlFor(pointer, made);
+      const control = controlFor(pointer, made, draft, controls);
       if (control?.isConnected) placed.set(control, [...(placed.get(control) ?? []), about(pointer, made, message)]);
       else rest.push(sentence(message));
     }
@@ -185,32 +153,10 @@ export async function form({ view, guard, signal }) {
   const placeBeside = (refusal, made) => {
     const beside = refusal.faults.filter(({ source }) => {
       const pointer = pointed(source.pointer);
-      const control = pointer[0] === "policies" ? null : controlFor(pointer, made);
+      const control = pointer[0] === "policies" ? null : controlFor(pointer, made, draft, controls);
       return control?.isConnected && !control.hasAttribute("aria-invalid");
     });
     if (beside.length) place({ faults: beside }, made);
-  };
-  const controlFor = ([field, ...more], made) => {
-    if (field === "name") return name;
-    if (field === "not_before") return from;
-    if (field === "expires_on") return until;
-    if (field === "limits") return more[0] === "period" ? period : requests;
-    if (field === "condition") {
-      const rowsOf = made.sources[more[1]];
-      const index = rowsOf?.[Number(more[2] ?? 0)] ?? rowsOf?.[0] ?? 0;
-      return filters.control(index, "text");
-    }
-    if (field === "policies") {
-      const part = made.parts[Number(more[0] ?? 0)];
-      if (part === "kept") return null;
-      if (!part || part === "permissions" || more[1] === "permission_groups") return permissions.control(0, "base");
-      const scope = part === "zones" ? ZONE : ACCOUNT;
-      const meant = draft[part].findIndex((one) => resourceOf(one, scope)[0] === more[2]);
-      // A pointer does not echo a key that is no plain name: that was typed, and not chosen.
-      const row = meant >= 0 ? meant : Math.max(0, draft[part].findIndex((one) => more[1] === "resources" && one.other));
-      return parts[part].control(row, "id") ?? parts[part].control(row, "kind");
-    }
-    return null;
   };
   const firstWrong = () => {
     const wrong = main.querySelector("[aria-invalid]") ?? faults.querySelector("[role=alert]");
@@ -224,7 +170,7 @@ export async function form({ view, guard, signal }) {
       guard(async () => {
         for (const control of main.querySelectorAll("[aria-invalid]")) unmark(control);
         faults.replaceChildren();
-        const fine = check(draft, { name, from, until, requests, period, permissions, zones, accounts });
+        const fine = check(draft, controls);
         const made = body(draft, known);
         try {
           const { result } = await ask("POST", `/summary${draft.id ? `?token_id=${draft.id}` : ""}`, made.body);
@@ -269,6 +215,46 @@ export async function form({ view, guard, signal }) {
   }
 }
 
+// A control whose text is `row[key]`; what was wrong with it is forgotten once it is changed.
+function bound(tag, row, key, properties) {
+  const oninput = () => {
+    row[key] = control.value;
+    unmark(control);
+  };
+  const control = h(tag, { ...properties, value: row[key], oninput });
+  return control;
+}
+
+// A group of the form that has two fields.
+function pair(title, hint, ...fields) {
+  return h("fieldset", { class: "card" }, h("legend", {}, title), h("p", { class: "hint" }, hint), h("div", { class: "row two" }, fields));
+}
+
+// The control that a pointer into the body is about; null where there is none.
+function controlFor([field, ...more], made, draft, controls) {
+  const { name, from, until, requests, period, permissions, filters } = controls;
+  if (field === "name") return name;
+  if (field === "not_before") return from;
+  if (field === "expires_on") return until;
+  if (field === "limits") return more[0] === "period" ? period : requests;
+  if (field === "condition") {
+    const rowsOf = made.sources[more[1]];
+    const index = rowsOf?.[Number(more[2] ?? 0)] ?? rowsOf?.[0] ?? 0;
+    return filters.control(index, "text");
+  }
+  if (field === "policies") {
+    const part = made.parts[Number(more[0] ?? 0)];
+    if (part === "kept") return null;
+    if (!part || part === "permissions" || more[1] === "permission_groups") return permissions.control(0, "base");
+    const scope = part === "zones" ? ZONE : ACCOUNT;
+    const meant = draft[part].findIndex((one) => resourceOf(one, scope)[0] === more[2]);
+    // A pointer does not echo a key that is no plain name: that was typed, and not chosen.
+    const row = meant >= 0 ? meant : Math.max(0, draft[part].findIndex((one) => more[1] === "resources" && one.other));
+    return controls[part].control(row, "id") ?? controls[part].control(row, "kind");
+  }
+  return null;
+}
+
 const unlisted = (known) => (known.incomplete ? " Not all of them could be listed: name those that are missing by their id." : "");
 
 const pointed = (pointer) => pointer.split("/").slice(1).map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
@@ -278,8 +264,6 @@ function about([field, , list, index], made, message) {
   const address = field === "condition" ? made.body.condition?.request_ip[list]?.[Number(index)] : null;
   return address ? `${address}: ${message.charAt(0).toLowerCase()}${message.slice(1)}` : message;
 }
-
-const sentence = (message) => message.charAt(0).toUpperCase() + message.slice(1);
 
 const MOST_REQUESTS = 1000000;
 const LONGEST_PERIOD = 30 * 86400;
@@ -424,10 +408,6 @@ const MODES = [
   { value: "exclude", label: "Exclude" },
 ];
 
-function modeOf(row) {
-  return choice(MODES, row.mode, (value) => (row.mode = value));
-}
-
 // One of those with a name, or one that the lists do not have, by its id.
 const OTHER = "\u0000other";
 
@@ -446,16 +426,7 @@ function named(row, options, word, redraw) {
   const fields = [field(word, pick)];
   const controls = { id: pick };
   if (other) {
-    const typed = h("input", {
-      type: "text",
-      autocomplete: "off",
-      spellcheck: "false",
-      value: row.id,
-      oninput: () => {
-        row.id = typed.value;
-        unmark(typed);
-      },
-    });
+    const typed = bound("input", row, "id", { type: "text", autocomplete: "off", spellcheck: "false" });
     row.other = true;
     fields.push(field(`Id of the ${word.toLowerCase()}`, typed));
     controls.id = typed;
@@ -469,34 +440,24 @@ const ZONE_KINDS = [
   { value: "all", label: "All zones" },
 ];
 
-function zoneRow(row, known, redraw) {
-  const mode = modeOf(row);
-  const kind = choice(ZONE_KINDS, row.kind, (value) => {
-    Object.assign(row, { kind: value, id: "", other: false });
-    redraw("kind");
-  });
-  const which =
-    row.kind === "zone"
-      ? named(row, known.zoneOptions(), "Zone", redraw)
-      : row.kind === "account"
-        ? named(row, known.accountOptions(), "Account", redraw)
-        : { fields: [], controls: {} };
-  return drawnRow([field("Include or exclude", mode), field("Zones", kind), ...which.fields], { mode, kind, ...which.controls });
-}
-
 const ACCOUNT_KINDS = [
   { value: "account", label: "Specific account" },
   { value: "all", label: "All accounts" },
 ];
 
-function accountRow(row, known, redraw) {
-  const mode = modeOf(row);
-  const kind = choice(ACCOUNT_KINDS, row.kind, (value) => {
+// Whether resources are included or excluded, and which ones; `label`: what they are.
+function resourceRow(row, kinds, label, known, redraw) {
+  const mode = choice(MODES, row.mode, (value) => (row.mode = value));
+  const kind = choice(kinds, row.kind, (value) => {
     Object.assign(row, { kind: value, id: "", other: false });
     redraw("kind");
   });
-  const which = row.kind === "account" ? named(row, known.accountOptions(), "Account", redraw) : { fields: [], controls: {} };
-  return drawnRow([field("Include or exclude", mode), field("Accounts", kind), ...which.fields], { mode, kind, ...which.controls });
+  const { fields, controls } = {
+    zone: () => named(row, known.zoneOptions(), "Zone", redraw),
+    account: () => named(row, known.accountOptions(), "Account", redraw),
+    all: () => ({ fields: [], controls: {} }),
+  }[row.kind]();
+  return drawnRow([field("Include or exclude", mode), field(label, kind), ...fields], { mode, kind, ...controls });
 }
 
 const OPERATORS = [
@@ -506,17 +467,8 @@ const OPERATORS = [
 
 function filterRow(row) {
   const operator = choice(OPERATORS, row.operator, (value) => (row.operator = value));
-  const text = h("textarea", {
-    rows: 1,
-    spellcheck: "false",
-    autocomplete: "off",
-    placeholder: "192.0.2.0/24, 2001:db8::1",
-    value: row.text,
-    oninput: () => {
-      row.text = text.value;
-      unmark(text);
-    },
-  });
+  const properties = { rows: 1, spellcheck: "false", autocomplete: "off", placeholder: "192.0.2.0/24, 2001:db8::1" };
+  const text = bound("textarea", row, "text", properties);
   return drawnRow([field("Operator", operator), field("Addresses", text)], { operator, text });
 }
 
@@ -565,8 +517,8 @@ export async function summary({ view, guard, keep, signal }) {
     ["Name", bdi(draft.name)],
     ["May use", policyLines(made.body.policies, known)],
     ["Addresses", addresses(only, never)],
-    ["Starts", draft.start ? longDate(`${draft.start}T00:00:00Z`) : "At once"],
-    ["Ends", draft.end ? `${longDate(`${draft.end}T00:00:00Z`)}, at the end of the day (UTC)` : "Never"],
+    ["Starts", draft.start ? longDate(startOfDay(draft.start)) : "At once"],
+    ["Ends", draft.end ? `${longDate(startOfDay(draft.end))}, at the end of the day (UTC)` : "Never"],
     ["Rate limit", made.body.limits ? rate(made.body.limits) : "No limit of its own"],
   ];
   const notes = (draft.lines ?? []).filter((line) => line.startsWith("note: ") || line.startsWith("may pass"));

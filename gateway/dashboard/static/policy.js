@@ -101,11 +101,11 @@ function build(draft, names) {
     policies.push({
       effect: "allow",
       permission_groups: ids([...groups.values()]),
-      resources: merged(included.map((row) => resourceOf(row, scope))),
+      resources: Object.fromEntries(included.map((row) => resourceOf(row, scope))),
     });
     parts.push(part);
     if (excluded.length) {
-      const resources = merged(excluded.map((row) => resourceOf(row, scope)));
+      const resources = Object.fromEntries(excluded.map((row) => resourceOf(row, scope)));
       denies.push({ effect: "deny", permission_groups: ids(closing(permissions, names)), resources, part });
     }
   }
@@ -116,11 +116,7 @@ function build(draft, names) {
   return { policies, parts };
 }
 
-function merged(pairs) {
-  return Object.fromEntries(pairs);
-}
-
-export const addressesOf = (text) => text.split(/[\s,]+/).filter(Boolean);
+const addressesOf = (text) => text.split(/[\s,]+/).filter(Boolean);
 
 // The whole number that was typed, perhaps as "1,200"; NaN for anything else.
 export function wholeNumber(text) {
@@ -284,7 +280,7 @@ export function lines(policies, names) {
 }
 
 function covers(deny, allow) {
-  if (JSON.stringify(beside(deny)) !== JSON.stringify(beside(allow))) return false;
+  if (JSON.stringify(deny.apis) !== JSON.stringify(allow.apis)) return false;
   const closed = new Set(deny.permission_groups.map((group) => group.id));
   if (!allow.permission_groups.every((group) => closed.has(group.id))) return false;
   const scopes = (policy) => new Set(Object.entries(policy.resources).map(([key, value]) => read(key, value).scope));
@@ -292,16 +288,10 @@ function covers(deny, allow) {
   return [...scopes(deny)].every((scope) => mine.has(scope));
 }
 
-const beside = ({ apis = [], records = [] }) => ({ apis, records });
-
 function line(policy, names) {
   const permissions = policy.permission_groups.map(({ id, name }) => split(names.groups.get(id)?.name ?? name ?? id));
-  const more = [];
-  if (policy.records?.length) {
-    more.push(`only records ${policy.records.map(({ name, type }) => (type ? `${type} ${name}` : name)).join(", ")}`);
-  }
-  if (policy.apis?.length) more.push(`only of ${policy.apis.join(", ")}`);
-  return { effect: policy.effect, permissions, resources: words(policy.resources, names), more: more.join("; ") };
+  const more = policy.apis?.length ? `only of ${policy.apis.join(", ")}` : "";
+  return { effect: policy.effect, permissions, resources: words(policy.resources, names), more };
 }
 
 function words(resources, names) {

@@ -1,7 +1,7 @@
 // Tokens that nobody misses, and tokens that will be missed: unused ones, and those that end soon.
 
 import { bdi, field, h } from "./dom.js";
-import { expiry, head, moment, section, walk } from "./tokens.js";
+import { expiry, head, moment, section, table, walk } from "./tokens.js";
 import { days, many, number } from "./words.js";
 
 const MOST = 200;
@@ -21,7 +21,7 @@ export async function report({ view, signal, guard }) {
     const old = active.filter((token) => now - used(token) >= days(value(unused))).sort((a, b) => used(a) - used(b));
     const end = ({ expires_on: on }) => Date.parse(on);
     const near = active.filter((token) => token.expires_on && end(token) - now <= days(value(ending))).sort((a, b) => end(a) - end(b));
-    stale.replaceChildren(shown("Unused tokens", old, "Every active token was used in that time."));
+    stale.replaceChildren(shown("Unused tokens", old, "Every active token was made or used in that time."));
     soon.replaceChildren(shown("Tokens that end soon", near, "No active token ends in that time."));
   };
   for (const control of [unused, ending]) control.addEventListener("input", draw);
@@ -51,29 +51,16 @@ const value = (control) => Math.max(0, Number(control.value) || 0);
 function shown(caption, tokens, none) {
   if (!tokens.length) return h("p", { class: "quiet" }, none);
   const rest = tokens.length - MOST;
+  const rows = tokens.slice(0, MOST).map((token) => [
+    h("a", { href: `#/tokens/${token.id}` }, bdi(token.name)),
+    moment(token.last_used_on),
+    moment(token.issued_on),
+    expiry(token),
+  ]);
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
-    h(
-      "table",
-      {},
-      h("caption", { class: "hidden" }, caption),
-      h("thead", {}, h("tr", {}, ["Name", "Last used", "Created", "Ends"].map((title) => h("th", { scope: "col" }, title)))),
-      h(
-        "tbody",
-        {},
-        tokens.slice(0, MOST).map((token) =>
-          h(
-            "tr",
-            {},
-            h("td", {}, h("a", { href: `#/tokens/${token.id}` }, bdi(token.name))),
-            h("td", {}, moment(token.last_used_on)),
-            h("td", {}, moment(token.issued_on)),
-            h("td", {}, expiry(token)),
-          ),
-        ),
-      ),
-    ),
+    {},
+    table(caption, ["Name", "Last used", "Created", "Ends"], rows),
     rest > 0 && h("p", { class: "quiet" }, `and ${many(rest, "more token")}`),
   );
 }

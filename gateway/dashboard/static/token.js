@@ -3,8 +3,8 @@
 import { Refusal, api, ask } from "./api.js";
 import { bdi, h, menu, newId, svg } from "./dom.js";
 import { names } from "./names.js";
-import { actions, addresses, badge, expiry, factList, head, moment, path, policyLines, section } from "./tokens.js";
-import { exact, many, number, rate, relative } from "./words.js";
+import { actions, addresses, badge, expiry, factList, head, moment, path, policyLines, section, table } from "./tokens.js";
+import { exact, many, number, rate, sentence } from "./words.js";
 
 const MOST_ENTRIES = 20;
 const ACTIONS = {
@@ -88,20 +88,6 @@ async function part(place, make) {
   }
 }
 
-function table(caption, titles, rows) {
-  return h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
-    h(
-      "table",
-      {},
-      h("caption", { class: "hidden" }, caption),
-      h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title)))),
-      h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell))))),
-    ),
-  );
-}
-
 // Usage over time.
 
 async function series(id) {
@@ -157,7 +143,7 @@ function plot(days) {
     h(
       "figcaption",
       { id },
-      h("span", {}, h("span", { class: "key" }), `${many(sum("allowed"), "request")} allowed, `),
+      h("span", {}, h("span", { class: "key" }), `${many(sum("allowed"), "request")} allowed `),
       h("span", {}, h("span", { class: "key refused" }), `${number(sum("refused"))} refused in the last ${many(days.length, "day")}`),
     ),
   );
@@ -177,21 +163,16 @@ function routes(requests) {
 
 const routeOf = (route) => (route ? h("code", {}, route) : "No such route");
 
-const reason = (name) => {
-  const words = name.replaceAll("_", " ").replaceAll("-", " ");
-  return words.charAt(0).toUpperCase() + words.slice(1);
-};
+const reason = (name) => sentence(name.replaceAll(/[_-]/g, " "));
 
 function refusals({ calls }) {
   if (!calls.length) return quiet("No request was refused.");
   return table(
     "Last refused requests",
     ["When", "Reason", "Request", "Address", "Times"],
-    calls.slice(0, MOST_ENTRIES).map((one) => [ago(one.when), reason(one.reason), routeOf(`${one.method} ${one.path}`.trim()), one.address, number(one.times)]),
+    calls.slice(0, MOST_ENTRIES).map((one) => [moment(one.when), reason(one.reason), routeOf(`${one.method} ${one.path}`.trim()), one.address, number(one.times)]),
   );
 }
-
-const ago = (value) => h("time", { datetime: value, title: exact(value) }, relative(value));
 
 function entries(found) {
   if (!found.length) return quiet("No changes recorded.");
@@ -203,7 +184,7 @@ function entries(found) {
       const by = entry.metadata.actor_token;
       const call = [entry.metadata.method, entry.metadata.path].filter(Boolean).join(" ");
       return [
-        entry.when && ago(entry.when),
+        entry.when && moment(entry.when),
         [ACTIONS[type] ?? reason(type), call && [" ", h("code", {}, call)], entry.metadata.reason && ` (${reason(entry.metadata.reason).toLowerCase()})`],
         by ? h("a", { class: "mono", href: `#/tokens/${by}` }, by.slice(0, 8)) : entry.interface === "CLI" ? "An operator at the machine" : "",
         entry.actor.ip ?? "",

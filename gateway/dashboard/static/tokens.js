@@ -1,14 +1,14 @@
 // Tokens as the pages share them: calls, badges, words, and the dialogs of the row menu.
 
 import { api, home } from "./api.js";
-import { ask, bdi, choice, field, h, newId, tell } from "./dom.js";
+import { bdi, choice, field, h, modal, newId, tell } from "./dom.js";
 import { asBody, lines } from "./policy.js";
-import { exact, lastDay, longDate, relative } from "./words.js";
+import { exact, lastDay, longDate, relative, startOfDay } from "./words.js";
 
 // The path of the owner's tokens, of one of them, or of `more` of that one.
 export const path = (id = "", more = "") => `${home()}${id && `/${encodeURIComponent(id)}`}${more}`;
 
-export const PER_PAGE = 50;
+const PER_PAGE = 50;
 const AT_ONCE = 4;
 
 export function page(number, perPage, options) {
@@ -77,7 +77,7 @@ export function moment(value, none = "Never") {
 
 export function expiry(token) {
   if (!token.expires_on) return h("span", { class: "quiet" }, "No end");
-  return h("time", { datetime: token.expires_on, title: exact(token.expires_on) }, longDate(`${lastDay(token.expires_on)}T00:00:00Z`));
+  return h("time", { datetime: token.expires_on, title: exact(token.expires_on) }, longDate(startOfDay(lastDay(token.expires_on))));
 }
 
 const conditional = (etag) => (etag ? { headers: { "If-Match": etag } } : {});
@@ -103,7 +103,7 @@ const OVERLAPS = [
 
 function roll(token, back, keep) {
   const old = choice(OVERLAPS, "0");
-  ask({
+  modal({
     title: "Roll token",
     back,
     body: [
@@ -129,7 +129,7 @@ async function setStatus(token, status) {
 }
 
 function disable(token, back, done) {
-  ask({
+  modal({
     title: "Disable token",
     back,
     danger: true,
@@ -152,7 +152,7 @@ async function enable(token, done) {
 }
 
 function remove(token, back, done) {
-  ask({
+  modal({
     title: "Delete token",
     back,
     danger: true,
@@ -181,6 +181,21 @@ export function head(title, { back, lead, actions: more } = {}) {
 export function section(title, ...children) {
   const id = newId("section");
   return h("section", { class: "card", "aria-labelledby": id }, h("h2", { id }, title), children);
+}
+
+// A table that scrolls in a narrow window; each row is a list of cells.
+export function table(caption, titles, rows) {
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
+    h(
+      "table",
+      {},
+      h("caption", { class: "hidden" }, caption),
+      h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title)))),
+      h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell))))),
+    ),
+  );
 }
 
 export function addresses(only, never) {

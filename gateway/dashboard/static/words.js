@@ -12,6 +12,7 @@ const STEPS = [
 ];
 
 export const number = (value) => new Intl.NumberFormat("en").format(value);
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const many = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
 // 1,200 requests in 300 seconds

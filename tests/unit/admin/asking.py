@@ -27,7 +27,7 @@ from gateway.access.question import Question
 from gateway.admin.audit import Trail
 from gateway.admin.leaked import LeakedTokens
 from gateway.admin.request import Request
-from gateway.admin.token_api import UseReader, UserTokenApi
+from gateway.admin.token_api import TokenApi, UseReader
 from gateway.admin.zone_api import Pins
 from gateway.catalog.target import Target, split_target
 from gateway.reason import Answer, Deny
@@ -118,8 +118,8 @@ def api_over(
     accounts: ZoneAccounts | None = None,
     pins: Pins | None = None,
     tell: Tell = lambda _: None,
-) -> UserTokenApi:
-    return UserTokenApi(
+) -> TokenApi:
+    return TokenApi(
         store,
         GROUPS,
         trail=trail or FakeTrail(),
@@ -155,7 +155,7 @@ def allowed(method: str, path: str, caller: Token, of: Owner | None = None) -> A
     return decision
 
 
-def asker(api: UserTokenApi, caller: Token = CALLER, of: Owner | None = None) -> Ask:
+def asker(api: TokenApi, caller: Token = CALLER, of: Owner | None = None) -> Ask:
     """`await ask(method, path, body)`: what the API answers; `body` as JSON unless it is bytes.
 
     `of`: the caller's owner, with every right unless given.

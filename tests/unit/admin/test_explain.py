@@ -28,7 +28,7 @@ from unit.admin.asking import CALLER, NOT_MINE, SOMEBODY, FakeTrail, FakeUses, a
 from gateway.access.ports import StoreUnavailable
 from gateway.access.question import Unknown
 from gateway.admin.explain import Explainer, read_asked
-from gateway.admin.token_api import UserTokenApi
+from gateway.admin.token_api import TokenApi
 from gateway.reason import Reason
 from gateway.store.buckets import Ask
 from gateway.tokens.condition import Condition, RequestIp
@@ -73,7 +73,7 @@ async def explained(
     """
     buckets = Lacking(lack)
     store = MemoryTokenStore().hold(CALLER).hold(of or hers(), of=ceiling or owner())
-    api = UserTokenApi(
+    api = TokenApi(
         store,
         GROUPS,
         trail=FakeTrail(),
@@ -299,7 +299,7 @@ async def test_of_a_token_that_is_not_the_owner_s_nothing_is_said(of: Token | No
     if of is not None:
         store.hold(of, of=owner(ref=SOMEBODY))
     explainer = Explainer(store, GROUPS, CATALOG.public, None, lambda: NOW, buckets=Lacking(0))
-    api = UserTokenApi(
+    api = TokenApi(
         store,
         GROUPS,
         trail=FakeTrail(),
@@ -317,7 +317,7 @@ async def test_an_account_s_tokens_are_explained_under_the_account() -> None:
     ref = OwnerRef(OwnerKind.ACCOUNT, ACCOUNT_A)
     keeper = token(EVERYTHING)
     store = MemoryTokenStore().hold(keeper).hold(hers(owner=ref), of=owner([DNS_ON_A], ref=ref))
-    api = UserTokenApi(
+    api = TokenApi(
         store,
         GROUPS,
         trail=FakeTrail(),

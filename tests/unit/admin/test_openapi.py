@@ -1,12 +1,16 @@
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from support.records import CATALOG
+from jsonschema_rs import Draft202012Validator, ValidationError
+from support.records import CATALOG, GROUPS, NOW
 
 from gateway.admin.openapi import OPERATIONS, OpenApiPage, describe
+from gateway.admin.wire import TokenBody
 from gateway.catalog.api import Route
 from gateway.reason import REFUSALS, Answer, Deny, Reason
+from gateway.tokens.validation import validate_owner, validate_token
 
 PREFIX = "/client/v4"
 ROUTES = CATALOG.admin.routes
@@ -72,6 +76,60 @@ def test_every_reference_leads_somewhere() -> None:
     names = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert names <= DOCUMENT["components"]["schemas"].keys()
     assert "Token" in names
+
+
+def bodies() -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Each operation that takes a body: its name, that body, and its type."""
+    for route in ROUTES:
+        for operation in described(route):
+            if "requestBody" in operation:
+                content = operation["requestBody"]["content"]["application/json"]
+                yield operation["operationId"], content, OPERATIONS[route.operation].takes
+
+
+@pytest.mark.parametrize(("content", "type_"), [pytest.param(*rest, id=name) for name, *rest in bodies()])
+def test_an_example_is_a_body_that_its_schema_takes(content: dict[str, Any], type_: Any) -> None:
+    msgspec.convert(content["example"], type_)  # the schema is made of the type
+    validator = Draft202012Validator({**content["schema"], "components": DOCUMENT["components"]})
+    validator.validate(content["example"])
+    with pytest.raises(ValidationError):
+        validator.validate({**content["example"], "no": "such member"})
+
+
+@pytest.mark.parametrize(
+    ("name", "validate"),
+    [
+        ("create", lambda body: validate_token(body, GROUPS, NOW, lambda: "0" * 32)),
+        ("create-owner", lambda body: validate_owner(body, GROUPS, lambda: "0" * 32)),
+    ],
+)
+def test_an_example_is_a_body_that_is_taken(name: str, validate: Callable[[bytes], object]) -> None:
+    content = next(content for found, content, _ in bodies() if found.endswith(name))
+    found = validate(msgspec.json.encode(content["example"]))
+    assert not isinstance(found, tuple), found
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [None, {}, {"request_ip": None}, {"request_ip": {"in": None, "not_in": None}}, {"request_ip": {"not_in": []}}],
+    ids=str,
+)
+def test_a_condition_that_is_taken_as_none_is_described_so(condition: object) -> None:
+    content = next(content for found, content, _ in bodies() if found == "user-create")
+    body = content["example"] | {"condition": condition}
+    assert not isinstance(validate_token(msgspec.json.encode(body), GROUPS, NOW, lambda: "0" * 32), tuple)
+    msgspec.convert(body, TokenBody)
+
+
+def test_the_example_of_a_refusal_is_one() -> None:
+    schema = DOCUMENT["components"]["schemas"]["Refusal"]
+    Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(schema["examples"][0])
+
+
+def test_the_path_in_an_example_is_below_the_gateway_s_own_prefix() -> None:
+    routes = [msgspec.structs.replace(route, text="/api/v9" + route.text.removeprefix(PREFIX)) for route in ROUTES]
+    body = describe(routes, "/api/v9", COOKIE)["paths"]["/user/tokens/{token_id}/explain"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["example"]["path"].startswith("/api/v9/zones/")
 
 
 def test_a_prefix_of_another_gateway_is_where_its_server_is() -> None:

@@ -56,6 +56,24 @@ async def api(server: Server) -> AsyncIterator[TokenApiClient]:
         yield api
 
 
+@pytest.mark.parametrize(
+    ("zones", "status", "ids"),
+    [
+        pytest.param([{"id": ZONE_A, "name": "alpha.example"}], 200, [ZONE_A], id="one"),
+        pytest.param([], 200, [], id="none"),
+        pytest.param([{"id": ZONE_A, "name": "sub.alpha.example"}], 200, [], id="a list that does not filter"),
+        pytest.param(None, 403, None, id="a caller who may not list them"),
+        pytest.param("zones", 200, None, id="a list that is none"),
+    ],
+)
+async def test_a_zone_is_found_by_its_name_where_there_is_a_list(
+    api: TokenApiClient, server: Server, zones: object, status: int, ids: list[str] | None
+) -> None:
+    server.answer(zones, status, success=status == 200)
+    assert await api.zones_named("alpha.example") == ids
+    assert server.asked[0].path_qs == "/v4/zones?name=alpha.example"
+
+
 async def test_a_question_carries_the_secret_and_asks_for_a_body_as_it_is(api: TokenApiClient, server: Server) -> None:
     server.answer(token(), etag='"tag"')
     answer = await api.token("1" * 32)

@@ -88,7 +88,7 @@ def test_an_api_that_is_imported_anew_does_not_stand_in_its_own_way(directory: P
     Path("zonegate.toml").write_text(f"policies.dir = '{directory}'")
     for _ in range(2):
         result = run("import-openapi", name, "--name", "things", "-o", out, "--force")
-        assert "1 routes; none left out" in result.stderr
+        assert "1 route; none left out" in result.stderr
 
 
 def test_routes_of_another_api_are_left_to_it() -> None:

@@ -47,7 +47,7 @@ def test_the_shipped_cases_hold_without_an_argument(tmp_path: Path, monkeypatch:
 @pytest.mark.usefixtures("directory")
 def test_cases_that_hold_are_counted() -> None:
     result = run("policies/tests/good.toml")
-    assert (result.exit_code, result.output) == (0, "1 cases, none failed\n")
+    assert (result.exit_code, result.output) == (0, "1 case, none failed\n")
 
 
 @pytest.mark.usefixtures("directory")

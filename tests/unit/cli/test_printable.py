@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli.printable import printable
+from gateway.cli.printable import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_what_is_shown_is_one_line_that_any_utf8_terminal_takes(text: str) -> No
     shown = printable(text)
     shown.encode("utf-8")
     assert not any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in shown)
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 routes"), (1, "1 route"), (2, "2 routes")])
+def test_what_is_counted_is_one_or_many(number: int, said: str) -> None:
+    assert counted(number, "route") == said

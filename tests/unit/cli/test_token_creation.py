@@ -4,11 +4,13 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from support.processes import ZONEGATE, Gateway, free_port
 from support.records import ACCOUNT_A, ZONE_A, ZONE_B, account, group_id, zone
 from typer.testing import Result
 
+from gateway.demo.dataset import ZONES
 from gateway.tokens.resource import Scope
 
 Run = Callable[..., Result]
@@ -50,6 +52,26 @@ def test_a_new_token_is_told_in_plain_words_and_its_secret_works(gateway: Gatewa
     ]
     verified = gateway.call("GET", "/user/tokens/verify", secret).json()
     assert (verified["success"], verified["result"]["id"]) == (True, token_id)
+
+
+@pytest.mark.parametrize(
+    ("flags", "key", "warning"),
+    [
+        pytest.param(["--zone", "alpha.example"], zone(ZONES["alpha.example"]), "", id="it has an id"),
+        pytest.param(["--zone", "none.example"], zone("none.example"), "no zone of that name", id="nobody knows it"),
+        pytest.param(["--zone", "alpha.example."], zone("alpha.example."), "", id="a name it is to be"),
+        pytest.param(
+            ["--zone", "alpha.example", "--api", "cloudflare-dns"], zone("alpha.example"), "", id="of one API"
+        ),
+    ],
+)
+def test_a_zone_that_is_named_is_taken_by_the_id_that_it_has(
+    run: Run, flags: list[str], key: str, warning: str
+) -> None:
+    result = run("create", "--name", "named", "--permission", "DNS Read", *flags, "--yes", "--json")
+    assert result.exit_code == 0
+    assert [list(policy["resources"]) for policy in msgspec.json.decode(result.stdout)["policies"]] == [[key]]
+    assert (warning in result.stderr) if warning else not result.stderr
 
 
 def test_for_programs_the_token_is_as_the_api_gives_it(gateway: Gateway, run_json: Callable[..., Any]) -> None:

@@ -7,7 +7,9 @@ from support.processes import Gateway
 from support.records import ZONE_A, group_id, secret_of, zone
 from typer.testing import CliRunner, Result
 
+from gateway.admin.leaked import Outcome
 from gateway.cli.main import app
+from gateway.cli.token_leaked import IN_WORDS
 
 DNS = [{"effect": "allow", "permission_groups": [{"id": group_id("DNS Write")}], "resources": {zone(ZONE_A): "*"}}]
 Report = Callable[..., Result]
@@ -119,3 +121,7 @@ def test_a_text_without_a_secret_is_wrong_use_and_asks_nobody(report: Report, te
 def test_help_has_an_example() -> None:
     result = CliRunner().invoke(app, ["token", "leaked", "--help"], env={"TERM": "dumb", "COLUMNS": "200"})
     assert "zonegate token leaked <" in result.stdout.partition("Example: ")[2]
+
+
+def test_of_each_outcome_there_are_words() -> None:
+    assert IN_WORDS.keys() == set(Outcome)

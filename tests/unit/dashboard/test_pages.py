@@ -33,6 +33,7 @@ from unit.dashboard.visiting import HOST, READER, visit
 from unit.server.wire import admission
 
 from gateway.access.ports import StoreUnavailable
+from gateway.access.principal import Principal
 from gateway.dashboard.names import ResourceNames
 from gateway.dashboard.pages import Pages
 from gateway.dashboard.static_files import StaticFiles
@@ -40,7 +41,7 @@ from gateway.dashboard.token_use import TokenUse
 from gateway.reason import Answer, Deny, Reason
 from gateway.server.browser import csrf_token
 from gateway.server.session import IDLE, Sessions
-from gateway.store.use import RouteUse
+from gateway.store.use import DayUse, RefusedUse
 from gateway.tokens.owner import OwnerKind, OwnerRef
 from gateway.tokens.token import Status, Token
 
@@ -69,7 +70,9 @@ class Desk:
         for each in held or (token(EVERYTHING, name="the first"),):
             self.tokens.hold(each, of=owner(ref=each.owner))
         self.stored = MemorySessions()
-        self.uses = Uses(RouteUse("GET /x", "forbidden", 2))
+        self.uses = Uses(
+            days=[DayUse("2027-01-15", 4, 1)], refused=[RefusedUse(NOW, "forbidden", "GET /x", "192.0.2.7", 2)]
+        )
         self._drawn = 0
         self.sessions = Sessions(
             self.stored,
@@ -103,6 +106,8 @@ class Desk:
         )
         self.cookies: dict[str, str] = {}
         self.csrf = ""
+        self.seen: list[str] = []
+        """The ids of tokens that the listener was told of."""
 
     def _clock(self) -> float:
         return self.now
@@ -120,7 +125,7 @@ class Desk:
         if self.cookies:
             fields = (f"Cookie: {'; '.join(f'{name}={value}' for name, value in self.cookies.items())}", *fields)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        answer = await self.pages.answer(visit(target, *fields, method=method, body=sent))
+        answer = await self.pages.answer(visit(target, *fields, method=method, body=sent, known=self._see))
         if isinstance(answer, Answer):
             for name, text in answer.fields:
                 if name == "Set-Cookie":
@@ -130,6 +135,9 @@ class Desk:
                     if "Max-Age=0" in attributes:
                         del self.cookies[key]
         return answer
+
+    def _see(self, principal: Principal) -> None:
+        self.seen.append(principal.token.id)
 
     async def result(self, method: str, target: str, body: object = None) -> Any:
         answer = await self.ask(method, target, body)
@@ -152,6 +160,17 @@ class Desk:
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
+
+
+async def test_the_listener_is_told_who_asks_for_its_log(desk: Desk) -> None:
+    await desk.ask("GET", "/dashboard/")
+    await desk.reason("GET", "/dashboard/api/resources")
+    assert desk.seen == []
+    await desk.sign_in()
+    assert set(desk.seen) == {TOKEN_ID}
+    desk.seen.clear()
+    await desk.result("GET", "/dashboard/api/resources")
+    assert desk.seen == [TOKEN_ID]
 
 
 # Files.
@@ -214,7 +233,6 @@ async def test_who_has_not_signed_in_is_told_so_and_gets_what_it_takes(desk: Des
         "public_url": f"http://{HOST}/client/v4",
         "user_id": None,
         "account_id": None,
-        "tokens_path": None,
     }
     assert (await desk.result("GET", SESSION))["csrf"] == found["csrf"]  # in another tab
 
@@ -228,7 +246,6 @@ async def test_who_signs_in_is_told_who_he_is_and_stays_so(desk: Desk) -> None:
         "public_url": f"http://{HOST}/client/v4",
         "user_id": USER,
         "account_id": None,
-        "tokens_path": "/client/v4/user/tokens",
     }
     assert await desk.result("GET", SESSION) == found
 
@@ -240,7 +257,6 @@ async def test_a_token_of_an_account_is_told_of_its_account() -> None:
     desk.tokens.hold(token([rights], owner=ref), of=owner([rights], ref=ref))
     found = await desk.sign_in(secret_of(kind=OwnerKind.ACCOUNT).reveal())
     assert (found["user_id"], found["account_id"]) == (None, ACCOUNT_A)
-    assert found["tokens_path"] == f"/client/v4/accounts/{ACCOUNT_A}/tokens"
 
 
 @pytest.mark.parametrize(
@@ -452,9 +468,10 @@ async def test_a_token_that_has_ended_may_be_edited_and_keep_its_end() -> None:
 async def test_what_a_token_was_used_for_and_what_was_refused_to_it_is_told() -> None:
     desk = Desk(token(EVERYTHING))
     await desk.sign_in()
-    found = await desk.result("GET", f"/dashboard/api/tokens/{TOKEN_ID}/denials")
-    assert found == {"counts": [{"route": "GET /x", "reason": "forbidden", "count": 2}], "calls": []}
-    assert await desk.result("GET", f"/dashboard/api/tokens/{TOKEN_ID}/usage") == []
+    (refused,) = (await desk.result("GET", f"/dashboard/api/tokens/{TOKEN_ID}/denials"))["calls"]
+    assert (refused["path"], refused["reason"], refused["times"]) == ("/x", "forbidden", 2)
+    days = await desk.result("GET", f"/dashboard/api/tokens/{TOKEN_ID}/usage")
+    assert days == [{"day": "2027-01-15", "allowed": 4, "refused": 1}]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from support.records import NOW, TOKEN_ID
 
 from gateway.dashboard.token_use import TokenUse
-from gateway.store.use import DayUse, RefusedUse, RouteUse, Use
+from gateway.store.use import DayUse, RefusedUse
 
 LIST = "GET /client/v4/zones/{zone_id}/dns_records"
 
@@ -11,14 +11,9 @@ LIST = "GET /client/v4/zones/{zone_id}/dns_records"
 class Uses:
     """What a test wrote down of one token."""
 
-    def __init__(self, *requests: RouteUse, days: Sequence[DayUse] = (), refused: Sequence[RefusedUse] = ()) -> None:
-        self._use = Use(last_used_on=NOW, requests=requests)
+    def __init__(self, *, days: Sequence[DayUse] = (), refused: Sequence[RefusedUse] = ()) -> None:
         self._days = list(days)
         self._refused = list(refused)
-
-    async def use(self, token_id: str) -> Use:
-        assert token_id == TOKEN_ID
-        return self._use
 
     async def days(self, token_id: str, now: float) -> list[DayUse]:
         assert (token_id, now) == (TOKEN_ID, NOW)
@@ -31,14 +26,6 @@ class Uses:
 
 def telling(uses: Uses) -> TokenUse:
     return TokenUse(uses, lambda: NOW)
-
-
-async def test_of_each_route_it_is_told_how_often_it_was_refused_and_nothing_of_what_was_allowed() -> None:
-    uses = Uses(RouteUse("", "no_route", 1), RouteUse(LIST, "allowed", 5), RouteUse(LIST, "forbidden", 2))
-    assert (await telling(uses).denials(TOKEN_ID))["counts"] == [
-        {"route": "", "reason": "no_route", "count": 1},
-        {"route": LIST, "reason": "forbidden", "count": 2},
-    ]
 
 
 async def test_each_of_the_last_refusals_has_its_moment_and_its_route_in_two_parts() -> None:

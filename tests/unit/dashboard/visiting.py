@@ -1,9 +1,11 @@
 """A visit to the dashboard, as a listener hands it on."""
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 from support.records import CATALOG
 
+from gateway.access.principal import Principal
 from gateway.dashboard.target import split_page_target
 from gateway.proxy.field_line import KnownLines
 from gateway.reason import Deny
@@ -21,7 +23,17 @@ READER = HeadReader(
 )
 
 
-def visit(target: str = "/dashboard/", *fields: str, method: str = "GET", body: bytes = b"") -> Visit:
+def _nobody_asks(_: Principal) -> None:
+    """Who it is."""
+
+
+def visit(
+    target: str = "/dashboard/",
+    *fields: str,
+    method: str = "GET",
+    body: bytes = b"",
+    known: Callable[[Principal], None] = _nobody_asks,
+) -> Visit:
     lines = "".join(f"{line}\r\n" for line in (f"{method} {target} HTTP/1.1", f"Host: {HOST}", *fields))
     head = READER.read(f"{lines}\r\n".encode())
     assert isinstance(head, Head)
@@ -30,4 +42,4 @@ def visit(target: str = "/dashboard/", *fields: str, method: str = "GET", body: 
         assert len(body) <= most
         return body
 
-    return Visit(head, HERE, str(HERE), "a-request", read)
+    return Visit(head, HERE, str(HERE), "a-request", read, known)

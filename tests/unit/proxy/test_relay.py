@@ -1146,6 +1146,7 @@ async def test_a_body_that_is_refused_on_its_way_never_ends_for_the_upstream(
     assert scene.transport.sent == sent
     assert b"\r\n0\r\n\r\n" not in sent
     assert scene.client.deny == (TOO_LATE if end == "fail" else None)
+    assert scene.relay.broken is (TOO_LATE.reason if end == "abort" else None)
     scene.check(end, kept=False)
     assert scene.target.failures == 0, "the upstream is not to blame"
 

@@ -1239,7 +1239,8 @@ async def test_a_client_that_leaves_ends_his_relay_and_it_is_logged(
     assert len(met.forwarder.relays) == 1
     met.handler.close()
     (line,) = b"".join(lines).splitlines()
-    assert json.loads(line)["status"] == (200 if answered else 0)
+    said = json.loads(line)
+    assert (said["status"], said["decision"], said["reason"]) == (200 if answered else 0, "allow", "client_gone")
 
 
 async def test_a_client_that_is_gone_when_it_is_to_be_told_of_the_end_disturbs_nobody(meet: Meet) -> None:

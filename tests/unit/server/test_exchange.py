@@ -81,6 +81,19 @@ def of(method: bytes) -> Exchange:
     return allowed_one
 
 
+def test_who_asks_the_dashboard_is_named_and_nothing_was_allowed() -> None:
+    asked = exchange()
+    asked.visited_by(of(b"GET").allow.principal)  # type: ignore[union-attr]
+    assert (asked.kind.token, asked.kind.owner, asked.kind.allowed) == (TOKEN_ID, OWNER, False)
+
+
+def test_a_client_that_left_is_told_of() -> None:
+    assert not of(b"GET").kind.left
+    gone = of(b"GET")
+    gone.left = True
+    assert gone.kind == of(b"GET").kind._replace(left=True)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_what_was_allowed_names_the_token_the_api_and_the_route_which_serves_head_too(method: str) -> None:
     assert of(method.encode()).kind == Kind(

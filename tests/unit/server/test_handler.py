@@ -379,6 +379,7 @@ async def test_a_refused_request_is_not_counted(knock: Knock, hold: Hold) -> Non
         pytest.param(b"/client/v4/user/tokens", b"GET", 1, id="the token API's calls count too"),
         pytest.param(b"/client/v4/user/tokens/verify", b"GET", 0, id="but to verify is free"),
         pytest.param(b"/client/v4/user/tokens/revoke-self", b"POST", 0, id="and a token may always end itself"),
+        pytest.param(b"/client/v4/user/tokens/leaked", b"POST", 0, id="and what leaked is reported at any time"),
     ],
 )
 async def test_a_call_of_the_token_api_is_counted(

@@ -257,9 +257,11 @@ async def test_without_the_store_and_without_a_lease_nothing_passes_until_it_is_
             assert isinstance(found, Deny)
             assert found.reason is Reason.STORE_UNAVAILABLE
         assert len(buckets.asked) == 1, "it is not asked at each request"
+        assert (leases.asked, leases.failed) == (1, 1)
         buckets.failure = None
         clock.now += RETRY
         assert await passes(leases, of)
+        assert (leases.asked, leases.failed) == (2, 1)
 
 
 async def test_a_store_that_does_not_answer_in_time_is_away(clock: Clock) -> None:

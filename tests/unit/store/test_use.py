@@ -462,6 +462,22 @@ async def test_only_so_many_refusals_are_kept(uses: Uses, written: bool) -> None
     ]
 
 
+async def test_refusals_take_no_more_room_than_there_is_and_the_last_of_them_stay(failing: Failing) -> None:
+    uses = Uses(failing, most=5)  # a token, its route with a result, and three refusals
+    for number in range(9):
+        use_once(uses, result="forbidden", now=NOW + number)
+    failing.outcomes = [OutOfMemoryError("OOM")]
+    await uses.write()
+    use_once(uses, result="forbidden", now=NOW + 9)
+    await uses.write()
+    assert [each.at for each in await uses.refused(TOKEN_ID)] == [NOW + 9, NOW + 8, NOW + 7]
+    assert (await uses.use(TOKEN_ID)).requests == (RouteUse(LIST, "forbidden", 10),)
+    for number in range(9):
+        use_once(uses, result="forbidden", now=NOW + 10 + number)
+    await uses.write()
+    assert [each.at for each in await uses.refused(TOKEN_ID)][:4] == [NOW + 18, NOW + 17, NOW + 16, NOW + 9]
+
+
 async def test_what_a_token_was_used_for_day_by_day_goes_by_itself(uses: Uses, redis: Redis) -> None:
     use_once(uses, result="forbidden")
     await uses.write()

@@ -112,6 +112,26 @@ async def test_of_what_is_not_known_nothing_is_said(written: Written) -> None:
     assert (found["decision"], found["reason"], found["status"]) == ("deny", "bad_request", 400)
 
 
+async def test_of_a_client_that_was_gone_before_the_end_line_and_counts_tell_and_its_token_was_used(
+    written: Written,
+) -> None:
+    found = await line(written, Request(ALLOWED._replace(left=True)))
+    assert (found["decision"], found["reason"], found["status"]) == ("allow", "client_gone", 200)
+    assert written.log.counts == {("cloudflare-dns", ROUTE, "client_gone", 200): 1}
+    assert [use[2] for use in written.uses] == ["allowed"]
+
+
+async def test_who_looks_at_the_dashboard_is_named_and_his_token_was_not_used(written: Written) -> None:
+    found = await line(written, Request(Kind("GET", "", "", TOKEN_ID, None, "127.0.0.1", 200, OWNER)))
+    assert (found["token"], found["owner"], found["decision"]) == (TOKEN_ID, OWNER, None)
+    assert written.uses == []
+
+
+async def test_of_a_refusal_that_nobody_heard_the_reason_is_told(written: Written) -> None:
+    found = await line(written, Request(UNREADABLE._replace(left=True)))
+    assert (found["decision"], found["reason"]) == ("deny", "bad_request")
+
+
 async def test_of_a_secret_in_the_path_its_id_stays(written: Written) -> None:
     secret = secret_of().reveal()
     found = await line(written, Request(path=f"/a/{secret}/b{secret}".encode()))
@@ -221,6 +241,7 @@ async def test_of_what_went_well_a_share_is_logged_and_all_is_counted(
         pytest.param(ALLOWED._replace(reason=Reason.FORBIDDEN, status=403, allowed=False), id="that was refused"),
         pytest.param(ALLOWED._replace(reason=Reason.RATE_LIMITED, status=429), id="that was too much"),
         pytest.param(ALLOWED._replace(status=500), id="at which the upstream failed"),
+        pytest.param(ALLOWED._replace(left=True), id="whose client was gone"),
     ],
 )
 async def test_a_request_is_logged_whatever_the_sample(kind: Kind) -> None:
@@ -249,7 +270,7 @@ async def test_on_a_console_a_line_is_an_event_of_the_log() -> None:
         "bytes_in": 300,
         "bytes_out": 4000,
         "decision": "allow",
-        **{name: value for name, value in ALLOWED._asdict().items() if name != "allowed"},
+        **{name: value for name, value in ALLOWED._asdict().items() if name not in {"allowed", "left"}},
     }
     assert (unreadable["reason"], unreadable["status"]) == (Reason.BAD_REQUEST, 400)
 

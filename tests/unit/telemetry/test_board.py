@@ -64,6 +64,18 @@ def test_a_file_that_was_cut_off_is_taken_in_as_nothing(board: Board, tmp_path: 
     assert told(board) == ([], 0)
 
 
+def test_what_is_no_snapshot_hides_none(board: Board, tmp_path: Path) -> None:
+    board.put("1-a", snapshot(2))
+    (tmp_path / "worker-2-a.json").write_bytes(b"\xff")
+    assert told(board) == ([2], 0)
+
+
+def test_who_knows_his_own_numbers_better_leaves_them_out(board: Board) -> None:
+    board.put("1-a", snapshot(2))
+    board.put("2-a", snapshot(5))
+    assert [each.requests[KEY] for each in board.read(without="1-a")[0]] == [5]
+
+
 def test_of_a_worker_that_was_killed_in_the_middle_of_a_write_what_it_wrote_before_counts(
     board: Board, tmp_path: Path
 ) -> None:

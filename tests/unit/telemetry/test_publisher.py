@@ -113,6 +113,21 @@ def test_a_directory_that_is_gone_is_said_once_and_stops_nothing(tmp_path: Path)
     assert len(logs) == 1  # it was there meanwhile
 
 
+def test_where_nothing_can_be_written_any_more_no_counter_goes_back(tmp_path: Path) -> None:
+    one, other = Worker(Board(tmp_path)), Worker(Board(tmp_path))
+    one.answer(2)
+    other.answer(5)
+    one.publisher.put()
+    (ours,) = tmp_path.iterdir()
+    other.publisher.put()
+    assert one.requests == 7
+    ours.with_suffix(".new").mkdir()  # in the way of the next write
+    one.answer(1)
+    with captured() as logs:
+        assert one.requests == 8
+    assert [line["event"] for line in logs] == ["metrics not shared with the other workers"]
+
+
 async def test_it_is_put_up_again_and_again(board: Board) -> None:
     worker = Worker(board)
     running = asyncio.ensure_future(worker.publisher.run(interval=0))

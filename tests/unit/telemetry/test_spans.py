@@ -152,6 +152,7 @@ def test_a_refused_request_is_one_span_that_says_why(made: Made) -> None:
             id="there was none",
         ),
         pytest.param(Request(ALLOWED._replace(status=0), upstream_seconds=-1.0), "client_gone", 2, id="nobody waited"),
+        pytest.param(Request(ALLOWED._replace(left=True)), "client_gone", 2, id="nobody waited for the end"),
         pytest.param(Request(ALLOWED._replace(reason=Reason.TOKEN_DISABLED)), "token_disabled", 2, id="it was cut off"),
     ],
 )
@@ -241,6 +242,24 @@ def test_a_malformed_parent_begins_a_new_trace_and_its_state_is_gone(made: Made,
     assert trace.trace_id != TRACE_ID
     (sent,) = trace.carried(given, trace.client)
     assert sent.value == f"00-{trace.trace_id:032x}-{trace.client:016x}-{trace.flags:02x}".encode()
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        pytest.param([",".join(f"k{number}=v" for number in range(32))], 32, id="32 members"),
+        pytest.param([",".join(f"k{number}=v" for number in range(33))], 0, id="33 members"),
+        pytest.param(["a=" + "x" * 256, "b=" + "x" * 256, "c=" + "x" * 256], 3, id="over 512 bytes, in three fields"),
+        pytest.param(["a=1", "a=2"], 0, id="a name twice"),
+        pytest.param(["A=1"], 0, id="no name"),
+        pytest.param(["a=1" + "," * 60_000], 0, id="members of nothing, which nobody looks at"),
+    ],
+)
+def test_a_state_is_carried_on_whole_or_not_at_all(made: Made, lines: list[str], kept: int) -> None:
+    trace = made.spans.begin(fields(parent(), *(f"tracestate: {line}" for line in lines)))
+    assert trace.parent == PARENT
+    assert trace.state == (",".join(lines) if kept else "")
+    assert trace.state.count("=") == kept
 
 
 def test_a_parent_of_a_later_version_is_read_as_far_as_it_is_known(made: Made) -> None:
@@ -359,6 +378,7 @@ def test_the_end_waits_for_no_collector_that_does_not_answer() -> None:
     made.spans.close(0.05)
     assert time.monotonic() - begun < 20
     assert collector.asked.is_set()
+    collector.works = True  # what it says of a failure later, by its own thread, would be in another test's log
     collector.goes_on.set()
 
 

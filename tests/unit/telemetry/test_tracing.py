@@ -1,4 +1,5 @@
 import importlib.util
+import logging
 from collections.abc import Mapping
 
 import pytest
@@ -42,12 +43,36 @@ def test_traces_are_wanted_where_the_environment_says_where_to(environ: Mapping[
             "",
             id="another protocol, but for traces",
         ),
+        pytest.param({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=a b,x=1=,"}, "", id="headers"),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_HEADERS": "x=1,api-key s3cret"}, "OTEL_EXPORTER_OTLP_HEADERS: ", id="no header"
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "=s3cret"}, "OTEL_EXPORTER_OTLP_TRACES_", id="without a name"
+        ),
+        pytest.param({"OTEL_TRACES_SAMPLER": "Always_Off"}, "", id="a sampler"),
+        pytest.param({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER: ", id="a sampler that is none"),
+        pytest.param(
+            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}, "", id="a share of all traces"
+        ),
+        pytest.param({"OTEL_TRACES_SAMPLER": "traceidratio"}, "", id="a share that has a default"),
+        pytest.param(
+            {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "10%"},
+            "OTEL_TRACES_SAMPLER_ARG: ",
+            id="a share that is no number",
+        ),
+        pytest.param(
+            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "nan"},
+            "OTEL_TRACES_SAMPLER_ARG: ",
+            id="a share that is not from 0 to 1",
+        ),
     ],
 )
 def test_what_is_in_the_way_is_told_with_its_variable(more: Mapping[str, str], why_not: str) -> None:
     found = obstacle(ENDPOINT | more)
     assert found.startswith(why_not)
     assert bool(found) == bool(why_not)
+    assert "s3cret" not in found
 
 
 def test_a_missing_extra_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,3 +95,16 @@ def test_a_variable_that_is_no_number_is_told_and_stops_no_gateway(monkeypatch: 
     with captured() as logs:
         assert open_spans(scheme="http", redaction=Redaction()) is None
     assert [line["event"] for line in logs] == ["no traces"]
+
+
+def test_of_a_header_for_the_collector_nothing_comes_into_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OpenTelemetry shows what it cannot read to its own logger."""
+    spans = pytest.importorskip("gateway.telemetry.spans")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key s3cret")
+    logger = logging.getLogger("opentelemetry")
+    monkeypatch.setattr(logger, "propagate", True)
+    spans.otlp_exporter()
+    assert "s3cret" not in caplog.text
+    assert not logger.propagate

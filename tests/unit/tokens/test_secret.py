@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from support.records import TOKEN_ID, secret_of
 
 from gateway.tokens.owner import OwnerKind
-from gateway.tokens.secret import BARE, BEARER, SCANNED, Credential, Sensitive, make_secret, parse_secret
+from gateway.tokens.secret import (
+    BARE,
+    BEARER,
+    SCANNED,
+    Credential,
+    Sensitive,
+    make_secret,
+    parse_secret,
+    without_secrets,
+)
 
 SECRET = secret_of().reveal()
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -165,6 +174,19 @@ def test_a_secret_shows_itself_to_nobody_who_does_not_ask_by_name(shown: str) ->
     assert shown
     assert SECRET[37:80] not in shown
     assert SECRET[80:] not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param(SECRET, f"zgt_{TOKEN_ID}_...", id="alone"),
+        pytest.param(f"/a?x%3D{SECRET[:50]}&b", f"/a?x%3Dzgt_{TOKEN_ID}_...&b", id="cut, among other things"),
+        pytest.param(f"{SECRET} {SECRET}", f"zgt_{TOKEN_ID}_... zgt_{TOKEN_ID}_...", id="two"),
+        pytest.param(f"zgt_{TOKEN_ID}", f"zgt_{TOKEN_ID}", id="an id is none"),
+    ],
+)
+def test_of_a_secret_in_a_text_the_id_is_left(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
 
 
 def test_a_secret_cannot_be_encoded_by_accident() -> None:
