@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, expect
 from support.dashboard import Dashboard
-from support.processes import Gateway
+from support.processes import Gateway, until
 
 from gateway.demo.dataset import ZONES
 
@@ -236,13 +236,9 @@ def test_a_store_that_goes_away_takes_nothing_of_the_form(inside: Dashboard, gat
         expect(inside.textbox("Token name")).to_have_value("kept over the outage")
     finally:
         os.kill(store, signal.SIGCONT)
-
-    def on() -> bool:
-        inside.button("Continue to summary").click()
-        inside.page.wait_for_load_state("networkidle")
-        return inside.heading("Summary").count() == 1
-
-    assert any(on() or inside.page.wait_for_timeout(500) for _ in range(20))
+    until("the store is back", lambda: gateway.call("GET", "/user/tokens/verify").status_code == 200)
+    inside.button("Continue to summary").click()
+    expect(inside.heading("Summary")).to_be_visible()
     inside.create()
     tokens = gateway.call("GET", "/user/tokens").json()["result"]
     assert [token["name"] for token in tokens].count("kept over the outage") == 1

@@ -1,13 +1,12 @@
 """What `deploy/` has for systemd and for containers fits the program: its paths, its command, its way to end."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from support.pages import ROOT
+from support.programs import program
 
 from gateway.settings import Limits
 
@@ -39,14 +38,12 @@ def test_commands_reach_the_embedded_store_of_a_unit_with_a_tmp_of_its_own() -> 
     assert said_by_unit("RuntimeDirectory") == ["zonegate"]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd's own program says what is wrong")
 def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
+    analyze = program("systemd-analyze", package="systemd")
     unit = tmp_path / UNIT.name
     here = {"/opt/zonegate/bin/zonegate": sys.executable, "User=zonegate": "", "Group=zonegate": ""}
     unit.write_text(re.sub("|".join(map(re.escape, here)), lambda found: here[found[0]], UNIT.read_text()))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=30, check=False
-    )
+    done = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

@@ -1,10 +1,10 @@
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from support.processes import ZONEGATE
+from support.programs import program
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
@@ -49,7 +49,7 @@ def test_bash_is_offered_what_may_come_next(typed: str, offered: set[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("shell", "program"),
+    ("shell", "asks"),
     [
         pytest.param(
             "bash",
@@ -60,21 +60,18 @@ def test_bash_is_offered_what_may_come_next(typed: str, offered: set[str]) -> No
         pytest.param("fish", "source -; complete -C 'zonegate token dis'", id="fish"),
     ],
 )
-def test_a_shell_that_has_read_the_script_completes(shell: str, program: str) -> None:
-    path = shutil.which(shell)
-    if path is None:
-        pytest.skip(f"there is no {shell} here")
+def test_a_shell_that_has_read_the_script_completes(shell: str, asks: str) -> None:
+    path = program(shell, package=shell)
     script = CliRunner().invoke(app, ["completion", shell]).stdout
     environment = os.environ | {"PATH": f"{Path(ZONEGATE).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [path, "-c", program], input=script, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [path, "-c", asks], input=script, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout.split()[:1], done.stderr) == (["disable"], "")
 
 
 def test_bash_reads_the_script_without_a_fault() -> None:
-    bash = shutil.which("bash")
-    assert bash is not None
+    bash = program("bash", package="bash")
     script = CliRunner().invoke(app, ["completion", "bash"]).stdout
     done = subprocess.run([bash, "-n"], input=script, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
