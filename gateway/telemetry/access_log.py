@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from random import random
@@ -35,7 +35,7 @@ middle, and what reads the log might make two of it.
 """
 _LINE: Final = (
     b'{"request_id":"%b",%b"path":%b,"milliseconds":%.1f,"upstream_milliseconds":%b,"bytes_in":%d,"bytes_out":%d,'
-    b'%b,%b%b.%06dZ"}\n'
+    b'%b%b.%06dZ"}\n'
 )
 _SERVER_ERROR: Final = 500
 _SECRET: Final = re.compile(LOOKS_SECRET.pattern.encode("ascii"))
@@ -58,6 +58,18 @@ class MakeSpans(Protocol):
 
     def add(self, ended: Iterable[tuple[Ended, Kind]]) -> None:
         """Make those of requests that have ended. No wait for anybody."""
+
+
+class _Alike:
+    """Requests of one batch that are of one kind."""
+
+    __slots__ = ("ended", "kind", "said")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.ended: list[Ended] = []
+        self.said = b""
+        """What all their lines say; b"" until there is one."""
 
 
 class AccessLog:
@@ -117,33 +129,30 @@ class AccessLog:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        alike: dict[Kind, list[Ended]] = {}
+        all_alike: dict[Kind, _Alike] = {}
         of_each = []
         for each in waiting:
             kind = each.kind
-            same = alike.get(kind)
-            if same is None:
-                alike[kind] = [each]
-            else:
-                same.append(each)
-            of_each.append(kind)
-        self._count(alike, waiting[-1].ended_at)
+            alike = all_alike.get(kind)
+            if alike is None:
+                alike = all_alike[kind] = _Alike(kind)
+            alike.ended.append(each)
+            of_each.append(alike)
+        self._count(all_alike.values(), waiting[-1].ended_at)
         if self._spans is not None:
-            self._spans.add(zip(waiting, of_each, strict=True))
+            self._spans.add((each, alike.kind) for each, alike in zip(waiting, of_each, strict=True))
         if self._enabled:
             ended = zip(waiting, of_each, strict=True)
-            self._log(list(ended) if self._sample >= 1 else [pair for pair in ended if self._is_logged(pair[1])])
+            self._log(ended if self._sample >= 1 else (pair for pair in ended if self._is_logged(pair[1].kind)))
 
     def _is_logged(self, kind: Kind) -> bool:
         return bool(kind.why) or kind.status >= _SERVER_ERROR or self._chance() < self._sample
 
-    def _log(self, ended: Sequence[tuple[Ended, Kind]]) -> None:
+    def _log(self, ended: Iterable[tuple[Ended, _Alike]]) -> None:
         redaction = self._redaction
-        if redaction:
-            ended = [(each, redaction.shown(kind)) for each, kind in ended]
         if self._console:
-            for each, kind in ended:
-                shown = _on_console(each, kind)
+            for each, alike in ended:
+                shown = _on_console(each, redaction.shown(alike.kind))
                 if redaction.hides_path:
                     del shown["path"]
                 log.info("request", **shown)
@@ -151,8 +160,7 @@ class AccessLog:
         traced, hides_path = self._spans is not None, redaction.hides_path
         second, tail = -1, b""
         lines = []
-        for each, kind in ended:
-            method, api, route, token, reason, address, status, owner, upstream, allowed, _ = kind
+        for each, alike in ended:
             at, seconds = each.ended_at, each.upstream_seconds
             if int(at) != second:
                 second = int(at)
@@ -167,8 +175,7 @@ class AccessLog:
                     b"null" if seconds < 0 else b"%.1f" % (seconds * 1000),
                     each.bytes_in,
                     each.bytes_out,
-                    _alike_in_json(method, api, route, reason, kind.why, status, upstream, allowed),
-                    _whose_in_json(token, owner, address),
+                    alike.said or self._said(alike),
                     tail,
                     (at - second) * 1e6,
                 )
@@ -176,10 +183,20 @@ class AccessLog:
         if lines:
             self._write(b"".join(lines))
 
-    def _count(self, alike: Mapping[Kind, Sequence[Ended]], at: float) -> None:
+    def _said(self, alike: _Alike) -> bytes:
+        kind = self._redaction.shown(alike.kind)
+        method, api, route, token, reason, address, status, owner, upstream, allowed, _ = kind
+        alike.said = b"%b,%b" % (
+            _alike_in_json(method, api, route, reason, kind.why, status, upstream, allowed),
+            _whose_in_json(token, owner, address),
+        )
+        return alike.said
+
+    def _count(self, all_alike: Iterable[_Alike], at: float) -> None:
         """Most of what ends within a quarter of a second is alike: it is counted as one."""
         by_api: dict[str, list[Ended]] = {}
-        for kind, ended in alike.items():
+        for alike in all_alike:
+            kind, ended = alike.kind, alike.ended
             times = len(ended)
             if kind.allowed:
                 by_api.setdefault(kind.api, []).extend(ended)
