@@ -112,6 +112,21 @@ class Exchange:
     def kind(self) -> Kind:
         """What it has in common with others, for log and counters."""
         head, allow, deny = self.head, self.allow, self.deny
+        if allow is not None and head is not None:  # most of all: nothing has to be looked for
+            token, route = allow.principal.token, allow.route
+            return Kind(
+                head.method,
+                route.api.name,
+                label(head.method, route),
+                token.id,
+                deny.reason if deny is not None else None,
+                self.ip,
+                self.status,
+                token.ceiling.key if token.ceiling is not None else "",
+                self.upstream,
+                True,
+                self.left,
+            )
         return Kind(
             head.method[:_LONGEST_METHOD] if head is not None else "",
             allow.route.api.name if allow is not None else deny.api if deny is not None else "",

@@ -27,6 +27,10 @@ MOST_GATHERED: Final = 100_000
 """What is kept while the store is away: one for each token, for each of its routes with a result, and for each of its
 refused requests.
 """
+MOST_WRITTEN: Final = 2000
+"""Tokens of which it is written every INTERVAL: each costs some 50 us, whether it was used once or a thousand times.
+Those of whom more are in use wait for their turn.
+"""
 _AT_ONCE: Final = 100
 """Tokens in one pipeline: to put it together takes some milliseconds, in which no request goes on."""
 _LAST_USED_ON: Final = "last_used_on"
@@ -185,19 +189,28 @@ class Uses:
         """Write every `interval` seconds, until cancelled. Whoever ends it writes once more, when all is answered."""
         while not is_cancelled():
             await asyncio.sleep(interval)
-            await self.write()
+            await self.write(MOST_WRITTEN)
 
-    async def write(self) -> None:
-        """What was gathered is in the store. Never raises.
+    async def write(self, most: int | None = None) -> None:
+        """What was gathered is in the store, of so many tokens at most, those first that have waited longest. Never
+        raises.
 
         If it was not written, it is kept for the next time; if nobody knows, the numbers are dropped rather than
         counted twice.
         """
         async with self._turn:  # the last write of all waits for one that is under way
-            await self._write()
+            await self._write(self._taken(most))
 
-    async def _write(self) -> None:
-        waiting, self._gathered, self._size = self._gathered, {}, 0
+    def _taken(self, most: int | None) -> dict[str, _Gathered]:
+        """What is written now. A token that is used again stands behind all others then."""
+        if most is None or most >= len(self._gathered):
+            taken, self._gathered, self._size = self._gathered, {}, 0
+            return taken
+        taken = {token_id: self._gathered.pop(token_id) for token_id in list(islice(self._gathered, most))}
+        self._size -= sum(1 + len(each.requests) + len(each.refused) for each in taken.values())
+        return taken
+
+    async def _write(self, waiting: dict[str, _Gathered]) -> None:
         failure = None
         try:
             while waiting and failure is None:

@@ -237,7 +237,7 @@ def _alike_in_json(  # noqa: PLR0913, PLR0917 - what is said of a request, and n
     return msgspec.json.encode(members)[1:-1]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def _whose_in_json(token: str, owner: str, address: str) -> bytes:
     """An id and an address hold nothing that JSON would escape."""
     return b'"token":%b,"owner":%b,"address":%b' % tuple(

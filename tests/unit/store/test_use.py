@@ -123,6 +123,24 @@ async def test_more_tokens_than_one_pipeline_takes_are_all_written(uses: Uses, s
     assert await uses.last_used(ids) == [NOW] * len(ids)
 
 
+async def test_of_more_than_is_written_at_a_time_those_come_first_that_have_waited_longest(
+    uses: Uses, store: RedisStore
+) -> None:
+    ids = [numbered(number) for number in (1, 2, 3)]
+    for token_id in ids:
+        await store.create(token(token_id=token_id), BY, NOW)
+        uses.count(token_id, LIST, "allowed", HERE, NOW)
+    await uses.write(2)
+    assert await uses.last_used(ids) == [NOW, NOW, None]
+    for token_id in ids:
+        uses.count(token_id, LIST, "allowed", HERE, NOW + 1)
+    await uses.write(2)
+    assert await uses.last_used(ids) == [NOW + 1, NOW, NOW + 1]
+    await uses.write()
+    assert await uses.last_used(ids) == [NOW + 1] * 3
+    assert [(await uses.use(token_id)).requests for token_id in ids] == [(RouteUse(LIST, "allowed", 2),)] * 3
+
+
 async def test_of_tokens_without_use_nothing_is_known(uses: Uses) -> None:
     assert await uses.last_used([TOKEN_ID, "0" * 32]) == [None, None]
     assert await uses.use("0" * 32) == Use()
@@ -320,8 +338,8 @@ class Noticed(Uses):
         super().__init__(store)
         self.written = asyncio.Event()
 
-    async def write(self) -> None:
-        await super().write()
+    async def write(self, most: int | None = None) -> None:
+        await super().write(most)
         self.written.set()
 
 
