@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from structlog.testing import capture_logs
 from support.records import NOW, secret_of, token
+from unit.telemetry.captured import captured
 
 from gateway.telemetry.webhook import Webhook
 from gateway.tokens.news import Event, news_of
@@ -101,7 +101,7 @@ async def test_news_come_as_json_in_their_order_and_hold_no_secret() -> None:
 )
 async def test_it_is_tried_again_a_few_times_where_that_may_help(statuses: list[int], tries: int) -> None:
     lost = tries == len(statuses)
-    with capture_logs() as logs:
+    with captured() as logs:
         async with told(*statuses) as (webhook, receiver):
             webhook.tell(NEWS)
             await until(lambda: len(receiver.bodies) == tries and webhook.dropped == lost)
@@ -113,7 +113,7 @@ async def test_it_is_tried_again_a_few_times_where_that_may_help(statuses: list[
 
 
 async def test_a_receiver_that_is_not_there_costs_the_news_and_nothing_else() -> None:
-    with capture_logs() as logs:
+    with captured() as logs:
         webhook = Webhook(Sensitive("http://127.0.0.1:1/hush"), pauses=())
         work = asyncio.ensure_future(webhook.run())
         webhook.tell(NEWS)
@@ -124,7 +124,7 @@ async def test_a_receiver_that_is_not_there_costs_the_news_and_nothing_else() ->
 
 
 async def test_what_waits_is_bounded_and_what_is_dropped_stands_in_the_log_once() -> None:
-    with capture_logs() as logs:
+    with captured() as logs:
         async with told(most=3) as (webhook, receiver):
             for _ in range(5):
                 webhook.tell(NEWS)
@@ -153,7 +153,7 @@ async def test_what_waits_at_the_end_is_tried_once_more_without_a_pause() -> Non
 
 
 async def test_what_nobody_takes_at_the_end_stands_in_the_log() -> None:
-    with capture_logs() as logs:
+    with captured() as logs:
         async with told(silent=True) as (webhook, receiver):
             for _ in range(3):
                 webhook.tell(NEWS)
