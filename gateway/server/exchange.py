@@ -81,21 +81,16 @@ class Exchange:
     @property
     def token_id(self) -> str:
         """Of the token, once it has proved itself; else ""."""
-        if self._who is not None:
-            return self._who.token.id
-        return self.deny.token_id if self.deny is not None else ""
+        return self._whose[0]
 
     @property
-    def _who(self) -> Principal | None:
-        return self.allow.principal if self.allow is not None else self.visitor
-
-    @property
-    def owner(self) -> str:
-        """Of that token, as `OwnerRef.key`; "" where it is not known."""
-        if self._who is not None:
-            owner = self._who.token.ceiling
-            return owner.key if owner is not None else ""
-        return self.deny.owner if self.deny is not None else ""
+    def _whose(self) -> tuple[str, str]:
+        """The id of that token, and the key of its owner (`OwnerRef.key`); "" where it is not known."""
+        who = self.allow.principal if self.allow is not None else self.visitor
+        if who is not None:
+            token = who.token
+            return token.id, token.ceiling.key if token.ceiling is not None else ""
+        return (self.deny.token_id, self.deny.owner) if self.deny is not None else ("", "")
 
     @property
     def route(self) -> str:
@@ -112,30 +107,16 @@ class Exchange:
     def kind(self) -> Kind:
         """What it has in common with others, for log and counters."""
         head, allow, deny = self.head, self.allow, self.deny
-        if allow is not None and head is not None:  # most of all: nothing has to be looked for
-            token, route = allow.principal.token, allow.route
-            return Kind(
-                head.method,
-                route.api.name,
-                label(head.method, route),
-                token.id,
-                deny.reason if deny is not None else None,
-                self.ip,
-                self.status,
-                token.ceiling.key if token.ceiling is not None else "",
-                self.upstream,
-                True,
-                self.left,
-            )
+        token_id, owner = self._whose
         return Kind(
             head.method[:_LONGEST_METHOD] if head is not None else "",
             allow.route.api.name if allow is not None else deny.api if deny is not None else "",
             self.route,
-            self.token_id,
+            token_id,
             deny.reason if deny is not None else None,
             self.ip,
             self.status,
-            self.owner,
+            owner,
             self.upstream,
             allow is not None,
             self.left,
