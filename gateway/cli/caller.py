@@ -67,18 +67,23 @@ async def zone_ids_of(api: TokenApiClient, said: Flags) -> dict[str, str]:
 
     With `--api` a name stays what it is, for nobody knows whose list that is; and so it does with a dot at its end.
     """
-    found = {}
+    found: dict[str, str] = {}
+    if said.api:
+        return found
     for name in dict.fromkeys((*said.zone, *said.except_zone)):
-        if said.api or "." not in name.strip("."):
+        if "." not in name.strip(".") or name.endswith("."):
             continue
-        ids = None if name.endswith(".") else await api.zones_named(name)
-        if ids is not None and len(ids) > 1:
-            msg = f"--zone {name!r}: {len(ids)} zones have that name: say which by its id: {', '.join(ids)}"
-            raise WrongUse(msg)
-        if ids:
-            found[name] = ids[0]
-        elif ids is not None:
-            say(f"--zone {name!r}: no zone of that name is in the list of zones; it stands as a name, as for PowerDNS")
+        match await api.zones_named(name):
+            case None:
+                pass  # nobody can say
+            case []:
+                said_of = f"--zone {name!r}: no zone of that name is in the list of zones"
+                say(f"{said_of}; it stands as a name, as for PowerDNS")
+            case [zone_id]:
+                found[name] = zone_id
+            case ids:
+                msg = f"--zone {name!r}: {len(ids)} zones have that name: say which by its id: {', '.join(ids)}"
+                raise WrongUse(msg)
     return found
 
 

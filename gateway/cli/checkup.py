@@ -17,8 +17,7 @@ from gateway.cli.failure import why_not
 from gateway.cli.printable import counted
 from gateway.settings import Settings, SettingsError
 from gateway.start_error import StartError
-from gateway.store.embedded import EmbeddedError
-from gateway.store.redis_store import RedisStore, StoreRefused
+from gateway.store.redis_store import RedisStore
 from gateway.store_access import ask_store
 from gateway.telemetry.tracing import is_wanted, obstacle
 
@@ -111,9 +110,9 @@ def judge_tracing(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Whether there will be the traces that `environ` asks for; nothing where it asks for none."""
     if not is_wanted(environ):
         return
-    why_not, _, remedy = obstacle(environ).partition(": ")
-    if why_not:
-        yield Finding("tracing", Status.WARNING, f"asked for, and there are no traces: {why_not}", remedy)
+    lacking, _, remedy = obstacle(environ).partition(": ")
+    if lacking:
+        yield Finding("tracing", Status.WARNING, f"asked for, and there are no traces: {lacking}", remedy)
     else:
         yield Finding("tracing", Status.OK, "spans are sent by OTLP over HTTP")
 
@@ -176,7 +175,7 @@ def _store(settings: Settings, clock: Callable[[], float]) -> Iterator[Finding]:
     where = "embedded" if settings.store.url.reveal() == "embedded" else "of store.url"
     try:
         answers = ask_store(settings, lambda store: _asked(store, clock))
-    except (SettingsError, EmbeddedError, StoreRefused) as error:
+    except (SettingsError, StartError) as error:
         yield Finding("store", Status.ERROR, str(error), "see store.url, store.pepper and store.data_dir")
     except StoreUnavailable as error:
         yield Finding("store", Status.ERROR, f"{where}: {error}", "start it, or mend store.url")
